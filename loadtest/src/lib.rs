@@ -1,0 +1,1 @@
+//! Load for a solelog, every answer verified.

@@ -1,0 +1,1 @@
+//! A monitor that re-checks a solelog.

@@ -1,0 +1,1 @@
+//! The subscriber's library and the command sole.

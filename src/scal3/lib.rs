@@ -1,0 +1,1 @@
+//! SCAL3 records, credentials and their verification, over public bytes.

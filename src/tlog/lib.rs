@@ -1,0 +1,1 @@
+//! Transparency-log formats and decisions for any C2SP log, over public bytes.

@@ -1,0 +1,1 @@
+//! A witness for any C2SP log.
