@@ -15,6 +15,7 @@
 //! The scan runs first and allocates nothing, so a declared length of 2^62 or a thousand nested arrays cost what
 //! their bytes cost to read. Only then does a decoder build a value.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 pub use ciborium::Value;
@@ -88,26 +89,26 @@ pub enum CborError {
 }
 
 impl CborError {
-    /// A short stable name, the one that `schemas/vectors` use.
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
     pub fn code(&self) -> &'static str {
         match self {
-            CborError::TooLong { .. } => "too-long",
-            CborError::Truncated => "truncated",
-            CborError::Reserved => "reserved",
-            CborError::Indefinite => "indefinite",
-            CborError::Break => "break",
-            CborError::NotShortest => "not-shortest",
-            CborError::FloatNotShortest => "float-not-shortest",
-            CborError::BigNumber => "big-number",
-            CborError::Utf8 => "utf8",
-            CborError::Depth => "depth",
-            CborError::KeyOrder => "key-order",
-            CborError::DuplicateKey => "duplicate-key",
-            CborError::Float => "float",
-            CborError::Tag => "tag",
-            CborError::Simple => "simple",
-            CborError::Trailing => "trailing",
-            CborError::NotRoundTrip => "not-round-trip",
+            CborError::TooLong { .. } => "cbor/too-long",
+            CborError::Truncated => "cbor/truncated",
+            CborError::Reserved => "cbor/reserved",
+            CborError::Indefinite => "cbor/indefinite",
+            CborError::Break => "cbor/break",
+            CborError::NotShortest => "cbor/not-shortest",
+            CborError::FloatNotShortest => "cbor/float-not-shortest",
+            CborError::BigNumber => "cbor/big-number",
+            CborError::Utf8 => "cbor/utf8",
+            CborError::Depth => "cbor/depth",
+            CborError::KeyOrder => "cbor/key-order",
+            CborError::DuplicateKey => "cbor/duplicate-key",
+            CborError::Float => "cbor/float",
+            CborError::Tag => "cbor/tag",
+            CborError::Simple => "cbor/simple",
+            CborError::Trailing => "cbor/trailing",
+            CborError::NotRoundTrip => "cbor/not-round-trip",
         }
     }
 }
@@ -379,6 +380,13 @@ pub struct ShapeError {
     pub fault: Fault,
 }
 
+impl ShapeError {
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
+    pub fn code(&self) -> String {
+        format!("shape/{}/{}", self.part, self.fault.name())
+    }
+}
+
 /// How a part misses its CDDL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -400,8 +408,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A short stable name, the one that `schemas/vectors` use.
-    pub fn code(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Fault::Type => "type",
             Fault::Size => "size",

@@ -13,6 +13,7 @@
 //! so without the id a signature could be shifted to a related key. The id names the claims, not the signed bytes:
 //! anyone can turn one ES256 signature into a second one.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -114,6 +115,22 @@ pub enum CredentialError {
     /// The provider's signature does not verify.
     #[error("credential: the provider's signature does not verify")]
     Signature,
+}
+
+impl CredentialError {
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
+    pub fn code(&self) -> String {
+        match self {
+            CredentialError::Tag => "tag".into(),
+            CredentialError::Cbor(error) => error.code().into(),
+            CredentialError::Shape(error) => error.code(),
+            CredentialError::Headers => "headers".into(),
+            CredentialError::Validity => "validity".into(),
+            CredentialError::Point { part, .. } => format!("point/{part}"),
+            CredentialError::Provider => "provider".into(),
+            CredentialError::Signature => "signature".into(),
+        }
+    }
 }
 
 impl IssuingKey {

@@ -8,6 +8,7 @@
 //!
 //! Kinds 0, 4, 5, 6 and 8 are public and carry their body; all the others are commitments to an opening kept elsewhere.
 
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use tlog::{Hash, LeafHash};
@@ -128,6 +129,20 @@ pub enum EntryError {
     Commitment,
 }
 
+impl EntryError {
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
+    pub fn code(&self) -> String {
+        match self {
+            EntryError::Cbor(error) => error.code().into(),
+            EntryError::Shape(error) => error.code(),
+            EntryError::UnknownKind(_) => "unknown-kind".into(),
+            EntryError::IndexKey => "index-key".into(),
+            EntryError::Body => "body".into(),
+            EntryError::Commitment => "commitment".into(),
+        }
+    }
+}
+
 impl Entry {
     /// An entry that commits to an opening kept elsewhere.
     pub fn committed(kind: Kind, time_ms: u64, commitment: Hash, index_key: Option<Hash>) -> Entry {
@@ -240,6 +255,16 @@ pub enum BodyError {
     /// Not the array of the CDDL.
     #[error("body: {0}")]
     Shape(#[from] ShapeError),
+}
+
+impl BodyError {
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
+    pub fn code(&self) -> String {
+        match self {
+            BodyError::Cbor(error) => error.code().into(),
+            BodyError::Shape(error) => error.code(),
+        }
+    }
 }
 
 impl BodyError {

@@ -10,6 +10,7 @@
 //! computes the same id; the salts keep the hidden ones from being guessed. The order of fields is the order in which a
 //! person reads them, and is no part of the id.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -94,6 +95,21 @@ pub enum InstructionError {
     /// A field of this class has the wrong type or is out of range.
     #[error("instruction: `{0}` is not what this class allows")]
     Typed(&'static str),
+}
+
+impl InstructionError {
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
+    pub fn code(&self) -> String {
+        match self {
+            InstructionError::Cbor(error) => error.code().into(),
+            InstructionError::Shape(error) => error.code(),
+            InstructionError::HiddenOrder => "hidden-order".into(),
+            InstructionError::SameField => "same-field".into(),
+            InstructionError::SameName => "same-name".into(),
+            InstructionError::Requires(name) => format!("requires/{name}"),
+            InstructionError::Typed(name) => format!("typed/{name}"),
+        }
+    }
 }
 
 impl Field {

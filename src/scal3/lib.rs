@@ -56,9 +56,12 @@ pub mod point;
 pub mod schnorr;
 pub mod transcript;
 
-pub mod record;
-
 pub mod batch;
+pub mod fold;
+pub mod record;
+pub mod seen;
+pub mod state;
+pub mod verify;
 
 pub use credential::{Claims, Credential, IssuingKey};
 pub use entry::{Entry, Kind};

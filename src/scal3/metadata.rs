@@ -69,6 +69,17 @@ pub enum MetadataError {
     UnknownExtension,
 }
 
+impl MetadataError {
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
+    pub fn code(&self) -> String {
+        match self {
+            MetadataError::Cbor(error) => error.code().into(),
+            MetadataError::Shape(error) => error.code(),
+            MetadataError::UnknownExtension => "unknown-extension".into(),
+        }
+    }
+}
+
 impl Metadata {
     /// Parses the bytes of a record's metadata.
     pub fn parse(bytes: &[u8]) -> Result<Metadata, MetadataError> {

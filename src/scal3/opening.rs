@@ -9,6 +9,7 @@
 //!
 //! A record's signatures make its opening unguessable; every other opening carries a salt for that.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -85,6 +86,20 @@ pub enum OpeningError {
     /// A kind whose entries have no opening, or another form of it.
     #[error("opening: this kind of entry has no such opening")]
     Kind,
+}
+
+impl OpeningError {
+    /// A short stable name of the refusal, the one that `schemas/vectors` use.
+    pub fn code(&self) -> String {
+        match self {
+            OpeningError::Cbor(error) => error.code().into(),
+            OpeningError::Shape(error) => error.code(),
+            OpeningError::TooMuchEvidence => "too-much-evidence".into(),
+            OpeningError::Shown(InstructionError::HiddenOrder) => "hidden-order".into(),
+            OpeningError::Shown(error) => format!("shown/{}", error.code()),
+            OpeningError::Kind => "kind".into(),
+        }
+    }
 }
 
 impl AnyOpening {
