@@ -1,0 +1,277 @@
+//! The subscriber's answer, and the checks that need no secret.
+//!
+//! ```text
+//!   0  D2 || E2[66]
+//!  66  device_sig[64]
+//! 130  binding_vk[33]
+//! 163  binding_sig[64]
+//! 227  E[33] || sealed z2[32] || tag[16]
+//! 308  checksum[32]                          profile 1 only: SHA-256(z2)
+//! ```
+//! A pass is for the provider alone: whoever gets the KEM key later turns a kept one into a way to
+//! test PINs. It is never logged, and not printed.
+//!
+//! The public checks come first, and cost nobody an attempt: until the device signature has
+//! verified, anyone could be calling.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+
+use p256::ecdsa::signature::Verifier;
+use p256::ecdsa::{Signature, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+use crate::challenge::{Commitment, Session};
+use crate::joint::Joint;
+use crate::operation::Operation;
+use crate::point::{self, Encoded};
+use crate::profile::Profile;
+use crate::seal::{self, Sealed};
+
+/// Why bytes are no pass, in the order checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PassError {
+    /// Not the profile's number of bytes.
+    #[error("a pass of this profile has another length")]
+    Length,
+    /// D2 or E2 is no compressed point.
+    #[error("a commitment is not a compressed point")]
+    Commitment,
+    /// The device signature is no r || s.
+    #[error("the device signature is not r || s")]
+    DeviceSignature,
+    /// The binding key is no compressed point.
+    #[error("the binding key is not a compressed point")]
+    BindingKey,
+    /// The binding signature is no r || s.
+    #[error("the binding signature is not r || s")]
+    BindingSignature,
+    /// The encapsulated key is no compressed point.
+    #[error("the encapsulated key is not a compressed point")]
+    Encapsulated,
+}
+
+/// Which public check failed, in the order made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublicFault {
+    /// The credential's joint key is no compressed point.
+    #[error("the joint key is not a compressed point")]
+    JointKey,
+    /// The credential's device key is no compressed point.
+    #[error("the device key is not a compressed point")]
+    DeviceKey,
+    /// The commitments cancel each other out.
+    #[error("the commitments give no challenge")]
+    Commitment,
+    /// The binding key did not sign the device signature.
+    #[error("the binding signature does not verify")]
+    Binding,
+    /// The device did not sign this challenge, operation and share.
+    #[error("the device signature does not verify")]
+    Device,
+}
+
+/// The public keys of a credential, compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// The key that both factors hold together.
+    pub joint: [u8; 33],
+    /// The key of the device's secure hardware.
+    pub device: [u8; 33],
+}
+
+pub(crate) struct Fields {
+    pub(crate) commitment: Commitment,
+    pub(crate) device_sig: [u8; 64],
+    pub(crate) binding_vk: Encoded,
+    pub(crate) binding_sig: [u8; 64],
+    pub(crate) sealed: Sealed<32>,
+    /// Present where the profile has one.
+    pub(crate) checksum: Option<[u8; 32]>,
+}
+
+/// The subscriber's answer, well-formed.
+pub struct Pass<P> {
+    fields: Fields,
+    profile: PhantomData<P>,
+}
+
+impl<P: Profile> Pass<P> {
+    /// 340 bytes in profile 1, 308 in profile 2.
+    pub const LEN: usize = if P::CHECKSUM { 340 } else { 308 };
+
+    pub(crate) const fn assemble(fields: Fields) -> Self {
+        Pass {
+            fields,
+            profile: PhantomData,
+        }
+    }
+
+    /// Reads a pass.
+    ///
+    /// # Errors
+    /// The first part that is not what it should be.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PassError> {
+        if bytes.len() != Self::LEN {
+            return Err(PassError::Length);
+        }
+        let mut parts = Parts(bytes);
+        let commitment = Commitment::parse(parts.take()?).map_err(|_| PassError::Commitment)?;
+        let device_sig = *parts.take()?;
+        Signature::from_slice(&device_sig).map_err(|_| PassError::DeviceSignature)?;
+        let binding_vk = *parts.take()?;
+        point::parse(&binding_vk).ok_or(PassError::BindingKey)?;
+        let binding_sig = *parts.take()?;
+        Signature::from_slice(&binding_sig).map_err(|_| PassError::BindingSignature)?;
+        let sealed: Sealed<32> = seal::parse(parts.take::<81>()?).ok_or(PassError::Encapsulated)?;
+        point::parse(&sealed.encapsulated).ok_or(PassError::Encapsulated)?;
+        let checksum = if P::CHECKSUM {
+            Some(*parts.take()?)
+        } else {
+            None
+        };
+        Ok(Pass::assemble(Fields {
+            commitment,
+            device_sig,
+            binding_vk,
+            binding_sig,
+            sealed,
+            checksum,
+        }))
+    }
+
+    /// The bytes that travel.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Fields {
+            commitment,
+            device_sig,
+            binding_vk,
+            binding_sig,
+            sealed,
+            checksum,
+        } = &self.fields;
+        let checksum = checksum.as_ref().map_or(&[][..], |checksum| checksum);
+        [
+            &commitment.as_bytes()[..],
+            device_sig,
+            binding_vk,
+            binding_sig,
+            &sealed.encapsulated,
+            &sealed.ciphertext,
+            &sealed.tag,
+            checksum,
+        ]
+        .concat()
+    }
+
+    /// The key to agree with, for [`crate::KemKey::agree`] or a hardware module.
+    pub const fn encapsulated(&self) -> &[u8; 33] {
+        &self.fields.sealed.encapsulated
+    }
+
+    /// Makes the checks that need no secret and cost no attempt.
+    ///
+    /// That the metadata in `operation` names this credential, challenge and log is for the caller
+    /// to have checked: here they are bytes.
+    ///
+    /// # Errors
+    /// The first check that fails. The challenge is not spent by that.
+    pub fn check(
+        self,
+        keys: &Keys,
+        session: &Session,
+        operation: &Operation<P>,
+    ) -> Result<Checked<P>, PublicFault> {
+        let joint_key = point::parse(&keys.joint).ok_or(PublicFault::JointKey)?;
+        point::parse(&keys.device).ok_or(PublicFault::DeviceKey)?;
+        let Fields {
+            commitment,
+            device_sig,
+            binding_vk,
+            binding_sig,
+            sealed,
+            checksum,
+        } = &self.fields;
+        let message = operation.message(binding_vk);
+        let joint = Joint::new::<P>(&joint_key, session.commitment(), commitment, &message)
+            .map_err(|_| PublicFault::Commitment)?;
+        let authenticator = [joint.c(), check(checksum, &sealed.tag)].concat();
+        verify(binding_vk, device_sig, binding_sig).ok_or(PublicFault::Binding)?;
+        verify(&keys.device, &authenticator, device_sig).ok_or(PublicFault::Device)?;
+        Ok(Checked {
+            fields: self.fields,
+            joint_key: keys.joint,
+            joint,
+            session: session.clone(),
+            logged: operation.logged().to_vec(),
+            profile: PhantomData,
+        })
+    }
+}
+
+impl<P> fmt::Debug for Pass<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pass(confidential)")
+    }
+}
+
+/// A pass whose public checks hold: the enrolled device signed exactly this, under this challenge.
+///
+/// Spend the challenge and count the attempt, durably, before [`Checked::complete`].
+pub struct Checked<P> {
+    pub(crate) fields: Fields,
+    pub(crate) joint_key: Encoded,
+    pub(crate) joint: Joint,
+    pub(crate) session: Session,
+    pub(crate) logged: Vec<u8>,
+    profile: PhantomData<P>,
+}
+
+impl<P> Checked<P> {
+    /// c, which with the credential names this authorisation.
+    pub const fn c(&self) -> &[u8; 32] {
+        self.joint.c()
+    }
+
+    /// The key to agree with, for [`crate::KemKey::agree`] or a hardware module.
+    pub const fn encapsulated(&self) -> &[u8; 33] {
+        &self.fields.sealed.encapsulated
+    }
+}
+
+impl<P> fmt::Debug for Checked<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Checked(confidential)")
+    }
+}
+
+/// SHA-256 of the signature share.
+pub(crate) fn checksum(z: &[u8; 32]) -> [u8; 32] {
+    Sha256::digest(z).into()
+}
+
+/// What stands for the signature share in what the device signs: a hash of it, or the tag over it.
+pub(crate) fn check<'a>(checksum: &'a Option<[u8; 32]>, tag: &'a [u8; 16]) -> &'a [u8] {
+    match checksum {
+        Some(checksum) => checksum,
+        None => tag,
+    }
+}
+
+fn verify(key: &Encoded, message: &[u8], signature: &[u8; 64]) -> Option<()> {
+    let key = VerifyingKey::from_sec1_bytes(key).ok()?;
+    let signature = Signature::from_slice(signature).ok()?;
+    key.verify(message, &signature).ok()
+}
+
+/// Takes fixed-size parts off the front of bytes.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Parts<'a> {
+    fn take<const N: usize>(&mut self) -> Result<&'a [u8; N], PassError> {
+        let (part, rest) = self.0.split_first_chunk().ok_or(PassError::Length)?;
+        self.0 = rest;
+        Ok(part)
+    }
+}

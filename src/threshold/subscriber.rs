@@ -1,0 +1,229 @@
+//! The subscriber's half of one authentication.
+//!
+//! ```text
+//! Idle --commit--> Committed --prepare--> ToSign --finish--> Pass
+//!  s2               + binding key          c || checksum       (c || tag in profile 2)
+//!                   + nonces d2, e2        goes to the device
+//! ```
+//! The device signature is made outside, by secure hardware that holds the device key.
+//!
+//! Each step consumes the one before. A pair of nonces answers one challenge:
+//!
+//! ```compile_fail,E0382
+//! use threshold::*;
+//! fn twice(committed: Committed<Profile1>, session: &Session, operation: &Operation<Profile1>,
+//!          recipient: &KemPublicKey, rng: &mut impl rand_core::CryptoRng) {
+//!     let first = committed.prepare(session, operation, recipient, rng);
+//!     let second = committed.prepare(session, operation, recipient, rng);
+//! }
+//! ```
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+
+use frost_core::Ciphersuite;
+use p256::SecretKey;
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{Signature, SigningKey};
+use p256::elliptic_curve::sec1::ToSec1Point;
+use p256_frost::ProjectivePoint;
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+
+use crate::challenge::{Commitment, Session};
+use crate::enrol::Enrolment;
+use crate::joint::{Joint, Nonces, Participant};
+use crate::kem_key::KemPublicKey;
+use crate::mask::Mask;
+use crate::operation::Operation;
+use crate::pass::{self, Pass};
+use crate::point::{self, Encoded};
+use crate::profile::Profile;
+use crate::seal;
+use crate::secret::{Bytes, SecretScalar, concat};
+
+/// Why the device cannot answer, in the order checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubscriberError {
+    /// The stored joint key is no compressed point.
+    #[error("the joint key is not a compressed point")]
+    JointKey,
+    /// The stored blinded share is not below the group order.
+    #[error("the blinded share is not a scalar")]
+    Blinded,
+    /// The provider's commitments cancel ours out.
+    #[error("the provider's commitments give no challenge")]
+    Commitment,
+    /// The signature share could not be sealed.
+    #[error("the signature share could not be sealed")]
+    Seal,
+    /// What the device gave is no r || s.
+    #[error("the device signature is not r || s")]
+    DeviceSignature,
+}
+
+/// A subscriber with the share unlocked, for one authentication.
+pub struct Idle<P> {
+    joint_key: ProjectivePoint,
+    share: SecretScalar,
+    profile: PhantomData<P>,
+}
+
+impl<P: Profile> Idle<P> {
+    /// Takes the mask off the share. With a wrong PIN this succeeds like with the right one.
+    ///
+    /// # Errors
+    /// [`SubscriberError::JointKey`] and [`SubscriberError::Blinded`]: storage is damaged.
+    pub fn unlock(enrolment: &Enrolment<P>, mask: &Mask) -> Result<Self, SubscriberError> {
+        let joint_key = point::parse(&enrolment.joint_key).ok_or(SubscriberError::JointKey)?;
+        let share = enrolment.unmask(mask).ok_or(SubscriberError::Blinded)?;
+        Ok(Idle {
+            joint_key,
+            share,
+            profile: PhantomData,
+        })
+    }
+
+    /// Makes the one-time binding key and the nonces. Draws 32 bytes for each of the three.
+    pub fn commit(self, rng: &mut impl CryptoRng) -> Committed<P> {
+        let binding_key = SecretScalar::draw(rng);
+        // RFC 9591, section 4.1: the share is hashed in, against a bad random generator.
+        let mut nonce = || {
+            let random = Bytes::draw(rng);
+            let input = concat(&[random.expose(), &*self.share.to_bytes()]);
+            SecretScalar::new(<P::Suite as Ciphersuite>::H3(&input))
+        };
+        let (hiding, binding) = (nonce(), nonce());
+        Committed {
+            joint_key: self.joint_key,
+            share: self.share,
+            binding_key: BindingKey::new(&binding_key),
+            nonces: Nonces::new(hiding, binding),
+            profile: PhantomData,
+        }
+    }
+}
+
+/// The key that is made for one authentication and ties its three signatures together.
+struct BindingKey {
+    key: SigningKey,
+    public: Encoded,
+}
+
+impl BindingKey {
+    fn new(scalar: &SecretScalar) -> Self {
+        let bytes = scalar.to_bytes();
+        let key = match SecretKey::from_bytes((&*bytes).into()) {
+            Ok(key) => key,
+            Err(_) => unreachable!("the scalar was drawn as one other than zero"),
+        };
+        let mut public = [0; 33];
+        let point = key.public_key().to_sec1_point(true);
+        public
+            .iter_mut()
+            .zip(point.as_bytes())
+            .for_each(|(to, from)| *to = *from);
+        BindingKey {
+            key: SigningKey::from(key),
+            public,
+        }
+    }
+}
+
+/// A subscriber that has committed to one pair of nonces.
+pub struct Committed<P> {
+    joint_key: ProjectivePoint,
+    share: SecretScalar,
+    binding_key: BindingKey,
+    nonces: Nonces,
+    profile: PhantomData<P>,
+}
+
+impl<P: Profile> Committed<P> {
+    /// Answers a challenge for one operation, up to the device signature. Draws 32 bytes.
+    ///
+    /// `recipient` is the KEM key the share of this enrolment was sealed to.
+    ///
+    /// # Errors
+    /// [`SubscriberError::Commitment`], [`SubscriberError::Seal`].
+    pub fn prepare(
+        self,
+        session: &Session,
+        operation: &Operation<P>,
+        recipient: &KemPublicKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ToSign<P>, SubscriberError> {
+        let commitment = *self.nonces.commitment();
+        let message = operation.message(&self.binding_key.public);
+        let joint = Joint::new::<P>(&self.joint_key, session.commitment(), &commitment, &message)
+            .map_err(|_| SubscriberError::Commitment)?;
+        let z = joint
+            .sign(Participant::User, self.nonces, &self.share)
+            .to_bytes();
+        let aad = P::pass_aad(session, joint.c());
+        let sealed = seal::seal(recipient, P::PASS_INFO, &aad, &z, rng)
+            .map_err(|_| SubscriberError::Seal)?;
+        let checksum = P::CHECKSUM.then(|| pass::checksum(&z));
+        Ok(ToSign {
+            message: [joint.c(), pass::check(&checksum, &sealed.tag)].concat(),
+            commitment,
+            binding_key: self.binding_key,
+            sealed,
+            checksum,
+            profile: PhantomData,
+        })
+    }
+}
+
+/// An answer that lacks the device signature.
+pub struct ToSign<P> {
+    message: Vec<u8>,
+    commitment: Commitment,
+    binding_key: BindingKey,
+    sealed: seal::Sealed<32>,
+    checksum: Option<[u8; 32]>,
+    profile: PhantomData<P>,
+}
+
+impl<P: Profile> ToSign<P> {
+    /// What the device signs with ECDSA and SHA-256: c || checksum (64 bytes), or in profile 2
+    /// c || tag (48 bytes).
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// SHA-256 of the message, for hardware that signs digests.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.message).into()
+    }
+
+    /// Binds the device signature (r || s) to the rest. The binding key is gone afterwards.
+    ///
+    /// # Errors
+    /// [`SubscriberError::DeviceSignature`].
+    pub fn finish(self, device_sig: &[u8; 64]) -> Result<Pass<P>, SubscriberError> {
+        Signature::from_slice(device_sig).map_err(|_| SubscriberError::DeviceSignature)?;
+        let binding_sig: Signature = self.binding_key.key.sign(device_sig);
+        Ok(Pass::assemble(pass::Fields {
+            commitment: self.commitment,
+            device_sig: *device_sig,
+            binding_vk: self.binding_key.public,
+            binding_sig: binding_sig.to_bytes().into(),
+            sealed: self.sealed,
+            checksum: self.checksum,
+        }))
+    }
+}
+
+/// Prints the name of a state and nothing of what it holds.
+macro_rules! unprintable {
+    ($($name:ident),*) => {$(
+        impl<P> fmt::Debug for $name<P> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(secret)"))
+            }
+        }
+    )*};
+}
+unprintable!(Idle, Committed, ToSign);
