@@ -1,0 +1,366 @@
+//! The state of a credential: what the log has said about it so far.
+//!
+//! ```text
+//! state = [ 1, credential: bstr, issued_at: uint, next_sequence: uint, previous: hash, status_counter: uint,
+//!           first_record: uint / null, activated: bool, hold: uint, vouched: bool, additions: uint ]
+//! hold  = 0 none   1 suspended   2 revoked
+//! ```
+//! It changes by entries only, and by the same transitions in the sequencer, which plans them, and
+//! in the fold of a monitor, which repeats them. The bytes are for a store of one's own: they are
+//! a cache of the log, never evidence.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use tlog::Hash;
+
+use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
+use crate::credential::{Credential, CredentialError};
+use crate::index_key::status_index_key;
+use crate::limits::{CREDENTIAL_MAX, METADATA_MAX};
+use crate::status::Change;
+use crate::verify::Authorized;
+
+/// The class of the instruction by which a credential lets a successor come after it.
+pub const CLASS_ADD: &str = "credential.add";
+
+/// Whether a credential may act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// It may make its first record, and no other.
+    Issued,
+    /// It may act.
+    Active,
+    /// It may not act for now.
+    Suspended,
+    /// It may never act again.
+    Revoked,
+}
+
+/// What takes a credential's power away, and whether for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    None,
+    Suspended,
+    Revoked,
+}
+
+/// What the log has said about one credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialState {
+    credential: Credential,
+    issued_at: u64,
+    next_sequence: u64,
+    previous: Hash,
+    status_counter: u64,
+    first_record: Option<u64>,
+    activated: bool,
+    hold: Hold,
+    vouched: bool,
+    additions: u64,
+}
+
+/// Why a credential may not be issued now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// It names a predecessor that is not in the log, or is not the one given.
+    #[error("the predecessor is not a credential of this log")]
+    Predecessor,
+    /// It does not count its predecessors right.
+    #[error("the ordinal is not the predecessor's and one more")]
+    Ordinal,
+}
+
+/// Why a credential can't change so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransitionError {
+    /// A credential is issued once.
+    #[error("the credential was issued already")]
+    Issued,
+    /// Activated without a first record, by another entry than that, or twice.
+    #[error("the credential has no first record there that would activate it")]
+    Activated,
+    /// Suspended already.
+    #[error("the credential is suspended already")]
+    Suspended,
+    /// Resumed without having been suspended.
+    #[error("the credential is not suspended")]
+    Resumed,
+    /// Nothing changes a revoked credential.
+    #[error("the credential is revoked")]
+    Revoked,
+    /// Recovered without being a successor that waits for it.
+    #[error("the credential does not wait for a recovery")]
+    Recovered,
+    /// An authorisation of another credential, or not the next one.
+    #[error("not the next authorisation of this credential")]
+    NotNext,
+}
+
+/// Why bytes are not a stored state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Not deterministic CBOR of the subset.
+    #[error("state: {0}")]
+    Cbor(#[from] CborError),
+    /// Not the array above.
+    #[error("state: {0}")]
+    Shape(#[from] ShapeError),
+    /// The credential in it.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+}
+
+impl CredentialState {
+    /// A credential that enters the log at this index.
+    ///
+    /// A successor names its predecessor, whose state is given and pays for it with one of its
+    /// `credential.add` records; where it has none, the successor waits for a logged recovery.
+    ///
+    /// # Errors
+    /// [`IssueError`]; the predecessor is unchanged then.
+    pub fn issue(
+        credential: Credential,
+        index: u64,
+        predecessor: Option<&mut CredentialState>,
+    ) -> Result<CredentialState, IssueError> {
+        let claims = credential.claims();
+        let vouched = match (claims.predecessor, predecessor) {
+            (None, _) if claims.ordinal == 0 => true,
+            (None, _) => return Err(IssueError::Ordinal),
+            (Some(id), Some(predecessor)) if predecessor.credential.id() == id => {
+                let before = predecessor.credential.claims().ordinal;
+                if claims.ordinal.checked_sub(1) != Some(before) {
+                    return Err(IssueError::Ordinal);
+                }
+                let left = predecessor.additions.checked_sub(1);
+                predecessor.additions = left.unwrap_or(0);
+                left.is_some()
+            }
+            (Some(_), _) => return Err(IssueError::Predecessor),
+        };
+        Ok(CredentialState {
+            previous: credential.id(),
+            credential,
+            issued_at: index,
+            next_sequence: 0,
+            status_counter: 1,
+            first_record: None,
+            activated: false,
+            hold: Hold::None,
+            vouched,
+            additions: 0,
+        })
+    }
+
+    /// Takes the next record of this credential in.
+    ///
+    /// # Errors
+    /// [`TransitionError::NotNext`] when the authorisation was made on another state.
+    pub fn record(&mut self, authorized: &Authorized) -> Result<(), TransitionError> {
+        let next = *authorized.credential() == self.credential.id()
+            && authorized.sequence() == self.next_sequence;
+        let after = self.next_sequence.checked_add(1).filter(|_| next);
+        self.next_sequence = after.ok_or(TransitionError::NotNext)?;
+        self.previous = *authorized.next_previous();
+        self.first_record.get_or_insert(authorized.index());
+        if authorized.class() == CLASS_ADD {
+            self.additions = self.additions.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Takes a change of status in.
+    ///
+    /// # Errors
+    /// [`TransitionError`]; nothing is changed then.
+    pub fn change(&mut self, change: &Change) -> Result<(), TransitionError> {
+        if matches!(change, Change::Issued(_)) {
+            return Err(TransitionError::Issued);
+        }
+        if self.hold == Hold::Revoked {
+            return Err(TransitionError::Revoked);
+        }
+        let counter = self
+            .status_counter
+            .checked_add(1)
+            .ok_or(TransitionError::Revoked)?;
+        match change {
+            Change::Issued(_) => return Err(TransitionError::Issued),
+            Change::Activated(index) => {
+                if self.activated || self.first_record != Some(*index) {
+                    return Err(TransitionError::Activated);
+                }
+                self.activated = true;
+            }
+            Change::Suspended(_) => {
+                if self.hold != Hold::None {
+                    return Err(TransitionError::Suspended);
+                }
+                self.hold = Hold::Suspended;
+            }
+            Change::Resumed(_) => {
+                if self.hold != Hold::Suspended {
+                    return Err(TransitionError::Resumed);
+                }
+                self.hold = Hold::None;
+            }
+            Change::Revoked(_) => self.hold = Hold::Revoked,
+            Change::Recovered(_) => {
+                if self.vouched {
+                    return Err(TransitionError::Recovered);
+                }
+                self.vouched = true;
+            }
+        }
+        self.status_counter = counter;
+        Ok(())
+    }
+
+    /// The credential.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// The index of the entry that issued it.
+    pub fn issued_at(&self) -> u64 {
+        self.issued_at
+    }
+
+    /// Whether it may act.
+    pub fn status(&self) -> Status {
+        match (self.hold, self.activated) {
+            (Hold::Revoked, _) => Status::Revoked,
+            (Hold::Suspended, _) => Status::Suspended,
+            (Hold::None, true) => Status::Active,
+            (Hold::None, false) => Status::Issued,
+        }
+    }
+
+    /// The sequence of its next record.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// What its next record names as `previous`.
+    pub fn previous(&self) -> &Hash {
+        &self.previous
+    }
+
+    /// The counter of its next status entry.
+    pub fn status_counter(&self) -> u64 {
+        self.status_counter
+    }
+
+    /// The index key of its next status entry.
+    pub fn next_status_key(&self) -> Hash {
+        status_index_key(&self.credential.id(), self.status_counter)
+    }
+
+    /// The index of its first record.
+    pub fn first_record(&self) -> Option<u64> {
+        self.first_record
+    }
+
+    /// Whether it is the first of its person, or somebody spoke for it: its predecessor by a
+    /// record, or the provider by a logged recovery.
+    pub fn is_vouched(&self) -> bool {
+        self.vouched
+    }
+
+    /// Goes on behind records whose openings are gone: the next one is the one given.
+    pub(crate) fn bridge(&mut self, sequence: u64, previous: Hash) {
+        self.next_sequence = sequence;
+        self.previous = previous;
+    }
+
+    /// Takes an activation in whose record has no opening any more.
+    pub(crate) fn activate_unopened(&mut self, index: u64) -> Result<(), TransitionError> {
+        let first_record = self.first_record;
+        self.first_record.get_or_insert(index);
+        self.change(&Change::Activated(index))
+            .inspect_err(|_| self.first_record = first_record)
+    }
+
+    /// The one spelling of this state.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let hold = match self.hold {
+            Hold::None => 0,
+            Hold::Suspended => 1,
+            Hold::Revoked => 2,
+        };
+        cbor::encode(&Value::Array(vec![
+            cbor::uint(1),
+            cbor::bytes(self.credential.as_bytes()),
+            cbor::uint(self.issued_at),
+            cbor::uint(self.next_sequence),
+            cbor::bytes(&self.previous.0),
+            cbor::uint(self.status_counter),
+            self.first_record.map_or(Value::Null, cbor::uint),
+            Value::Bool(self.activated),
+            cbor::uint(hold),
+            Value::Bool(self.vouched),
+            cbor::uint(self.additions),
+        ]))
+    }
+
+    /// Reads a state back from a store of one's own. The provider's signature in it is not
+    /// verified again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn parse(bytes: &[u8]) -> Result<CredentialState, StateError> {
+        let value = cbor::decode(bytes, CREDENTIAL_MAX.saturating_add(METADATA_MAX))?;
+        let mut parts = Parts::new("state", value)?;
+        parts.constant("version", 1)?;
+        let state = CredentialState {
+            credential: Credential::from_stored(&parts.bytes("credential")?)?,
+            issued_at: parts.uint("issued_at")?,
+            next_sequence: parts.uint("next_sequence")?,
+            previous: parts.hash("previous")?,
+            status_counter: parts.uint("status_counter")?,
+            first_record: index_or_null(&mut parts, "first_record")?,
+            activated: flag(&mut parts, "activated")?,
+            hold: match parts.uint("hold")? {
+                0 => Hold::None,
+                1 => Hold::Suspended,
+                2 => Hold::Revoked,
+                _ => {
+                    return Err(ShapeError {
+                        part: "hold",
+                        fault: Fault::Value,
+                    }
+                    .into());
+                }
+            },
+            vouched: flag(&mut parts, "vouched")?,
+            additions: parts.uint("additions")?,
+        };
+        parts.end()?;
+        Ok(state)
+    }
+}
+
+fn index_or_null(parts: &mut Parts, part: &'static str) -> Result<Option<u64>, ShapeError> {
+    const fn wrong(part: &'static str) -> ShapeError {
+        ShapeError {
+            part,
+            fault: Fault::Type,
+        }
+    }
+    match parts.value(part)? {
+        Value::Null => Ok(None),
+        Value::Integer(index) => u64::try_from(index).map(Some).map_err(|_| wrong(part)),
+        _ => Err(wrong(part)),
+    }
+}
+
+fn flag(parts: &mut Parts, part: &'static str) -> Result<bool, ShapeError> {
+    match parts.value(part)? {
+        Value::Bool(flag) => Ok(flag),
+        _ => Err(ShapeError {
+            part,
+            fault: Fault::Type,
+        }),
+    }
+}

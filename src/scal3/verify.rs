@@ -1,0 +1,705 @@
+//! Verification: from bytes that anybody may send to an authorisation that may stand in the log.
+//!
+//! ```text
+//! opening ── parse ──▶ Submitted ── credential, binding, device, joint, evidence ──▶ Signed ── status, metadata ──▶ Authorized
+//!                                   the same at every place in the log                        at one place in the log
+//! ```
+//! Each type is made in one place only, by passing the checks before it. An [`Authorized`] is what
+//! a log may append (I-3), and server, key holder, monitor and tools all get theirs here (I-12).
+//!
+//! Nothing is looked up: credential state, policy in force, place and the proof about the seen
+//! head are arguments. Times are milliseconds since 1970-01-01T00:00Z.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use tlog::{Hash, TreeHead, TreeSize};
+
+use crate::batch::{Broken, Job, Plain, VerifyBatch};
+use crate::credential::Credential;
+use crate::ecdsa::BadSignature;
+use crate::entry::Entry;
+use crate::instruction::{CLASS_ACTIVATE, InstructionError, Shown};
+use crate::metadata::{self, Metadata};
+use crate::opening::{self, Opening, OpeningError};
+use crate::record::{Record, RecordError};
+use crate::schnorr::JointError;
+use crate::seen::SeenOnHistory;
+use crate::state::{CredentialState, Status};
+
+/// How far the time in a record may be from the time of its entry, either way.
+pub const TIME_TOLERANCE_MS: u64 = 300_000;
+
+/// Why an opening is not an authorisation: the check that failed, and how. In the order of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are no opening of a record.
+    #[error("parse: {0}")]
+    Parse(#[from] ParseRefusal),
+    /// The credential is another one, of elsewhere, or may not act.
+    #[error("credential: {0}")]
+    Credential(#[from] CredentialRefusal),
+    /// The one-time key did not sign the device signature.
+    #[error("binding: {0}")]
+    Binding(BadSignature),
+    /// The device did not sign challenge and checksum.
+    #[error("device: {0}")]
+    Device(BadSignature),
+    /// The joint key did not sign the message.
+    #[error("joint: {0}")]
+    Joint(JointRefusal),
+    /// Something besides the two factors.
+    #[error("evidence: {0}")]
+    Evidence(#[from] EvidenceRefusal),
+    /// The record does not belong at this place in the log.
+    #[error("metadata: {0}")]
+    Metadata(#[from] MetadataRefusal),
+}
+
+/// Why bytes are no opening of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseRefusal {
+    /// The opening.
+    #[error(transparent)]
+    Opening(#[from] OpeningError),
+    /// The record in it.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A seen size that no tree has.
+    #[error("the seen size is beyond 2^63 - 1")]
+    SeenSize,
+    /// The shown fields contradict the class.
+    #[error(transparent)]
+    Shown(#[from] InstructionError),
+    /// The shown fields belong to another instruction than the one signed.
+    #[error("the fields shown are those of another instruction")]
+    OtherInstruction,
+}
+
+/// Why a credential may not stand behind a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialRefusal {
+    /// The record names another credential, or one that is not in the log.
+    #[error("the record is of another credential")]
+    Other,
+    /// Record or credential is for another log.
+    #[error("for another log")]
+    Origin,
+    /// The record names another provider than the credential.
+    #[error("of another provider")]
+    Provider,
+    /// The joint key makes records of another profile.
+    #[error("of another profile")]
+    Profile,
+    /// Before the validity of the credential.
+    #[error("not yet valid")]
+    NotYetValid,
+    /// After the validity of the credential.
+    #[error("no longer valid")]
+    Expired,
+    /// Suspended at this place in the log.
+    #[error("suspended")]
+    Suspended,
+    /// Revoked at this place in the log.
+    #[error("revoked")]
+    Revoked,
+    /// A successor for which neither its predecessor nor a logged recovery speaks.
+    #[error("a successor that neither its predecessor nor a recovery vouches for")]
+    Successor,
+}
+
+/// Why the joint signature does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JointRefusal {
+    /// R is the identity.
+    #[error("the commitment is the identity")]
+    Identity,
+    /// The challenge recomputed is another one.
+    #[error("the Schnorr signature does not verify")]
+    Mismatch,
+}
+
+/// Why evidence besides the two factors is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceRefusal {
+    /// Evidence of a kind this version can't verify. To let it pass would log it as verified.
+    #[error("item {item} is of a kind that this version does not know")]
+    UnknownKind {
+        /// Which item, counted from 0.
+        item: usize,
+    },
+}
+
+/// Why a record does not belong at this place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataRefusal {
+    /// It came too late.
+    #[error("expired at {expires_ms}, the entry is of {entry_ms}")]
+    Expired {
+        /// Until when the record may enter.
+        expires_ms: u64,
+        /// The time of the entry.
+        entry_ms: u64,
+    },
+    /// The clocks of device and log are too far apart.
+    #[error("made at {time_ms}, more than 300 s from the entry's {entry_ms}")]
+    Time {
+        /// When the device made it.
+        time_ms: u64,
+        /// The time of the entry.
+        entry_ms: u64,
+    },
+    /// It has seen a tree that is larger than the one it enters.
+    #[error("has seen {seen_size} entries, and is entry {index}")]
+    SeenAhead {
+        /// The size seen.
+        seen_size: u64,
+        /// The place.
+        index: u64,
+    },
+    /// The head seen was not shown to be on this history.
+    #[error("the head it has seen is not shown to be on this history")]
+    SeenNotOnHistory,
+    /// Not the next record of this credential.
+    #[error("sequence {found}, expected {expected}")]
+    Sequence {
+        /// The next one.
+        expected: u64,
+        /// The record's.
+        found: u64,
+    },
+    /// It follows another record than the last one.
+    #[error("previous is not the last record of this credential")]
+    Previous,
+    /// Made under another policy than the one in force.
+    #[error("another policy is in force")]
+    Policy,
+    /// The entry is found under another index key.
+    #[error("the entry has another index key")]
+    IndexKey,
+    /// A first record that does not activate, or a later one that does.
+    #[error("the first record of a credential activates it, and no other does")]
+    Class,
+    /// The credential is not active.
+    #[error("the credential is not active")]
+    NotActive,
+    /// The first record must be made by a device that has seen its credential in the log.
+    #[error("has seen {seen_size} entries, and the credential is entry {issued_at}")]
+    SeenBeforeIssue {
+        /// The size seen.
+        seen_size: u64,
+        /// The index of the credential's entry.
+        issued_at: u64,
+    },
+}
+
+impl Refusal {
+    /// The name of the check that failed.
+    pub fn check(&self) -> &'static str {
+        match self {
+            Refusal::Parse(_) => "parse",
+            Refusal::Credential(_) => "credential",
+            Refusal::Binding(_) => "binding",
+            Refusal::Device(_) => "device",
+            Refusal::Joint(_) => "joint",
+            Refusal::Evidence(_) => "evidence",
+            Refusal::Metadata(_) => "metadata",
+        }
+    }
+
+    /// A short stable name of what is wrong within that check.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::Parse(refusal) => match refusal {
+                ParseRefusal::Opening(_) => "opening",
+                ParseRefusal::Record(_) => "record",
+                ParseRefusal::SeenSize => "seen-size",
+                ParseRefusal::Shown(_) => "shown",
+                ParseRefusal::OtherInstruction => "other-instruction",
+            },
+            Refusal::Credential(refusal) => match refusal {
+                CredentialRefusal::Other => "other",
+                CredentialRefusal::Origin => "origin",
+                CredentialRefusal::Provider => "provider",
+                CredentialRefusal::Profile => "profile",
+                CredentialRefusal::NotYetValid => "not-yet-valid",
+                CredentialRefusal::Expired => "expired",
+                CredentialRefusal::Suspended => "suspended",
+                CredentialRefusal::Revoked => "revoked",
+                CredentialRefusal::Successor => "successor",
+            },
+            Refusal::Binding(_) | Refusal::Device(_) | Refusal::Joint(JointRefusal::Mismatch) => {
+                "signature"
+            }
+            Refusal::Joint(JointRefusal::Identity) => "identity",
+            Refusal::Evidence(EvidenceRefusal::UnknownKind { .. }) => "unknown-kind",
+            Refusal::Metadata(refusal) => match refusal {
+                MetadataRefusal::Expired { .. } => "expired",
+                MetadataRefusal::Time { .. } => "time",
+                MetadataRefusal::SeenAhead { .. } => "seen-ahead",
+                MetadataRefusal::SeenNotOnHistory => "seen-not-on-history",
+                MetadataRefusal::Sequence { .. } => "sequence",
+                MetadataRefusal::Previous => "previous",
+                MetadataRefusal::Policy => "policy",
+                MetadataRefusal::IndexKey => "index-key",
+                MetadataRefusal::Class => "class",
+                MetadataRefusal::NotActive => "not-active",
+                MetadataRefusal::SeenBeforeIssue { .. } => "seen-before-issue",
+            },
+        }
+    }
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Refusal {
+        match broken {
+            Broken::Binding => Refusal::Binding(BadSignature),
+            Broken::Device => Refusal::Device(BadSignature),
+            Broken::Joint(JointError::Identity) => Refusal::Joint(JointRefusal::Identity),
+            Broken::Joint(JointError::Mismatch) => Refusal::Joint(JointRefusal::Mismatch),
+        }
+    }
+}
+
+/// A place in a log: what an entry says about itself and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The index of the entry.
+    pub index: u64,
+    /// The time of the entry.
+    pub time_ms: u64,
+    /// The index key of the entry.
+    pub index_key: Hash,
+}
+
+impl Place {
+    /// The place of an entry that has an index key.
+    pub fn of(entry: &Entry, index: u64) -> Option<Place> {
+        let index_key = entry.index_key?;
+        Some(Place {
+            index,
+            time_ms: entry.time_ms,
+            index_key,
+        })
+    }
+}
+
+/// An opening that parses: its record is well-formed, and its fields are those of the instruction
+/// that the record names. Nothing is said yet about signatures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submitted {
+    opening: Opening,
+    record: Record,
+    seen: TreeHead,
+    commitment: Hash,
+}
+
+impl Submitted {
+    /// Parses an opening and the record in it.
+    ///
+    /// # Errors
+    /// [`Refusal::Parse`].
+    pub fn parse(opening: &[u8]) -> Result<Submitted, Refusal> {
+        Ok(Submitted::read(opening)?)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Submitted, ParseRefusal> {
+        let opening = Opening::parse(bytes)?;
+        let record = Record::parse(opening.profile, &opening.record)?;
+        let metadata = record.metadata();
+        let size = TreeSize::new(metadata.seen_size).map_err(|_| ParseRefusal::SeenSize)?;
+        let seen = TreeHead {
+            size,
+            root: metadata.seen_root,
+        };
+        // Rules read the shown fields, so they must be the ones that were signed.
+        if opening.shown.id(&metadata.class)? != *record.instruction_id() {
+            return Err(ParseRefusal::OtherInstruction);
+        }
+        Ok(Submitted {
+            opening,
+            record,
+            seen,
+            commitment: opening::commitment(bytes),
+        })
+    }
+
+    /// The log metadata. Signed by nobody as yet.
+    pub fn metadata(&self) -> &Metadata {
+        self.record.metadata()
+    }
+
+    /// The credential that the record names.
+    pub fn credential_id(&self) -> Hash {
+        self.metadata().credential
+    }
+
+    /// The record.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The fields of the instruction that may be read.
+    pub fn shown(&self) -> &Shown {
+        &self.opening.shown
+    }
+
+    /// What the entry of this opening carries.
+    pub fn commitment(&self) -> &Hash {
+        &self.commitment
+    }
+
+    /// The head that the device has seen.
+    pub fn seen(&self) -> &TreeHead {
+        &self.seen
+    }
+
+    /// The name of this authorisation. See [`crate::record::authorisation_key`].
+    pub fn authorisation_key(&self) -> Hash {
+        self.record.authorisation_key()
+    }
+
+    /// Finds the keys: the part of the credential check that is the same at every place.
+    ///
+    /// # Errors
+    /// [`Refusal::Credential`].
+    pub fn bind(self, credential: &Credential, origin: &str) -> Result<Bound, Refusal> {
+        let (metadata, claims) = (self.record.metadata(), credential.claims());
+        if metadata.credential != credential.id() {
+            return Err(CredentialRefusal::Other.into());
+        }
+        if metadata.origin != origin || claims.origin != origin {
+            return Err(CredentialRefusal::Origin.into());
+        }
+        if metadata.provider != claims.provider {
+            return Err(CredentialRefusal::Provider.into());
+        }
+        if self.record.profile() != claims.profile {
+            return Err(CredentialRefusal::Profile.into());
+        }
+        let job = self
+            .record
+            .job(*credential.joint_key(), *credential.device_key());
+        Ok(Bound {
+            submitted: self,
+            job,
+        })
+    }
+
+    /// The checks that are the same at every place: credential, binding, device, joint, evidence.
+    ///
+    /// # Errors
+    /// The first that fails.
+    pub fn check(self, credential: &Credential, origin: &str) -> Result<Signed, Refusal> {
+        let bound = self.bind(credential, origin)?;
+        let verdict = bound.job.verify();
+        bound.judge(verdict)
+    }
+}
+
+/// A record together with the keys it is to be verified under.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    submitted: Submitted,
+    job: Job,
+}
+
+impl Bound {
+    /// The signatures to verify.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    fn judge(self, verdict: Result<(), Broken>) -> Result<Signed, Refusal> {
+        verdict?;
+        // No policy of this version asks for evidence, and no kind of it is known.
+        if !self.submitted.opening.evidence.is_empty() {
+            return Err(EvidenceRefusal::UnknownKind { item: 0 }.into());
+        }
+        Ok(Signed(self.submitted))
+    }
+}
+
+/// Verifies the signatures of many records at once: [`Submitted::check`] for each, in their order.
+///
+/// The engine is believed. Where it gives fewer verdicts than there were jobs, the plain one
+/// gives the others.
+pub fn check_batch(engine: &impl VerifyBatch, records: Vec<Bound>) -> Vec<Result<Signed, Refusal>> {
+    let jobs: Vec<Job> = records.iter().map(|bound| bound.job.clone()).collect();
+    let mut verdicts = engine.verify_batch(&jobs);
+    if let Some(rest) = jobs.get(verdicts.len()..) {
+        verdicts.extend(Plain.verify_batch(rest));
+    }
+    records
+        .into_iter()
+        .zip(verdicts)
+        .map(|(bound, verdict)| bound.judge(verdict))
+        .collect()
+}
+
+/// A record whose three signatures hold. It was authorised with two factors, for the log, provider
+/// and credential it names; whether it belongs at a place in that log is not said yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signed(Submitted);
+
+impl Signed {
+    /// The log metadata, signed.
+    pub fn metadata(&self) -> &Metadata {
+        self.0.metadata()
+    }
+
+    /// The record.
+    pub fn record(&self) -> &Record {
+        self.0.record()
+    }
+
+    /// The fields of the instruction that may be read.
+    pub fn shown(&self) -> &Shown {
+        self.0.shown()
+    }
+
+    /// What the entry of this opening carries.
+    pub fn commitment(&self) -> &Hash {
+        self.0.commitment()
+    }
+
+    /// The head that the device has seen. The caller shows that it lies on history.
+    pub fn seen(&self) -> &TreeHead {
+        self.0.seen()
+    }
+
+    /// The name of this authorisation. See [`crate::record::authorisation_key`].
+    pub fn authorisation_key(&self) -> Hash {
+        self.0.authorisation_key()
+    }
+
+    /// The metadata rules that entry and record decide alone, which is all that a receipt can
+    /// show: time, size seen, index key.
+    ///
+    /// # Errors
+    /// [`Refusal::Metadata`].
+    pub fn check_place(&self, place: &Place) -> Result<(), Refusal> {
+        self.check_time(place)?;
+        self.check_index_key(place)?;
+        Ok(())
+    }
+
+    /// The rules of one place in the log: status of the credential, then the metadata rules.
+    ///
+    /// `seen` is what shows that [`Signed::seen`] lies on history; with none the record is refused.
+    /// That the authorisation and its index key are not in the log yet is for the one who knows
+    /// all of it: the sequencer, or [`crate::fold::Fold`].
+    ///
+    /// # Errors
+    /// [`Refusal::Credential`], then [`Refusal::Metadata`].
+    pub fn authorize(
+        &self,
+        place: &Place,
+        state: &CredentialState,
+        policy_in_force: &Hash,
+        seen: Option<&SeenOnHistory>,
+    ) -> Result<Authorized, Refusal> {
+        check_status(self.metadata(), place, state)?;
+        self.check_metadata(place, state, policy_in_force, seen)?;
+        let (metadata, record) = (self.metadata(), self.record());
+        Ok(Authorized {
+            credential: metadata.credential,
+            sequence: metadata.sequence,
+            next_previous: metadata::previous(&metadata.credential, metadata.sequence, record.c()),
+            index_key: metadata.index_key,
+            class: metadata.class.clone(),
+            instruction_id: *record.instruction_id(),
+            operation_hash: record.operation_hash(),
+            authorisation_key: self.authorisation_key(),
+            commitment: *self.commitment(),
+            index: place.index,
+        })
+    }
+
+    fn check_time(&self, place: &Place) -> Result<(), MetadataRefusal> {
+        let &Metadata {
+            expires_ms,
+            time_ms,
+            seen_size,
+            ..
+        } = self.metadata();
+        let &Place {
+            index,
+            time_ms: entry_ms,
+            ..
+        } = place;
+        if entry_ms > expires_ms {
+            return Err(MetadataRefusal::Expired {
+                expires_ms,
+                entry_ms,
+            });
+        }
+        if entry_ms.abs_diff(time_ms) > TIME_TOLERANCE_MS {
+            return Err(MetadataRefusal::Time { time_ms, entry_ms });
+        }
+        if seen_size > index {
+            return Err(MetadataRefusal::SeenAhead { seen_size, index });
+        }
+        Ok(())
+    }
+
+    fn check_index_key(&self, place: &Place) -> Result<(), MetadataRefusal> {
+        if self.metadata().index_key == place.index_key {
+            Ok(())
+        } else {
+            Err(MetadataRefusal::IndexKey)
+        }
+    }
+
+    fn check_metadata(
+        &self,
+        place: &Place,
+        state: &CredentialState,
+        policy_in_force: &Hash,
+        seen: Option<&SeenOnHistory>,
+    ) -> Result<(), MetadataRefusal> {
+        self.check_time(place)?;
+        if seen.map(SeenOnHistory::head) != Some(self.seen()) {
+            return Err(MetadataRefusal::SeenNotOnHistory);
+        }
+        let metadata = self.metadata();
+        let (expected, found) = (state.next_sequence(), metadata.sequence);
+        if found != expected {
+            return Err(MetadataRefusal::Sequence { expected, found });
+        }
+        if metadata.previous != *state.previous() {
+            return Err(MetadataRefusal::Previous);
+        }
+        if metadata.policy != *policy_in_force {
+            return Err(MetadataRefusal::Policy);
+        }
+        self.check_index_key(place)?;
+        if (found == 0) != (metadata.class == CLASS_ACTIVATE) {
+            return Err(MetadataRefusal::Class);
+        }
+        let (seen_size, issued_at) = (metadata.seen_size, state.issued_at());
+        match state.status() {
+            Status::Issued if found == 0 && seen_size > issued_at => Ok(()),
+            Status::Issued if found == 0 => Err(MetadataRefusal::SeenBeforeIssue {
+                seen_size,
+                issued_at,
+            }),
+            Status::Active if found > 0 => Ok(()),
+            _ => Err(MetadataRefusal::NotActive),
+        }
+    }
+}
+
+/// The part of the credential check that depends on the place.
+fn check_status(
+    metadata: &Metadata,
+    place: &Place,
+    state: &CredentialState,
+) -> Result<(), CredentialRefusal> {
+    let claims = state.credential().claims();
+    if metadata.credential != state.credential().id() {
+        return Err(CredentialRefusal::Other);
+    }
+    if place.time_ms < claims.not_before_ms {
+        return Err(CredentialRefusal::NotYetValid);
+    }
+    if place.time_ms > claims.not_after_ms {
+        return Err(CredentialRefusal::Expired);
+    }
+    match state.status() {
+        Status::Suspended => Err(CredentialRefusal::Suspended),
+        Status::Revoked => Err(CredentialRefusal::Revoked),
+        Status::Issued | Status::Active if !state.is_vouched() => Err(CredentialRefusal::Successor),
+        Status::Issued | Status::Active => Ok(()),
+    }
+}
+
+/// An authorisation that belongs at one place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorized {
+    credential: Hash,
+    sequence: u64,
+    next_previous: Hash,
+    index_key: Hash,
+    class: String,
+    instruction_id: Hash,
+    operation_hash: Hash,
+    authorisation_key: Hash,
+    commitment: Hash,
+    index: u64,
+}
+
+impl Authorized {
+    /// Whose authorisation it is.
+    pub fn credential(&self) -> &Hash {
+        &self.credential
+    }
+
+    /// Which one of that credential, counted from 0.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What the next record of this credential names as `previous`.
+    pub fn next_previous(&self) -> &Hash {
+        &self.next_previous
+    }
+
+    /// The index key of record and entry.
+    pub fn index_key(&self) -> &Hash {
+        &self.index_key
+    }
+
+    /// The class of the instruction.
+    pub fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// The instruction.
+    pub fn instruction_id(&self) -> &Hash {
+        &self.instruction_id
+    }
+
+    /// What evidence is bound to.
+    pub fn operation_hash(&self) -> &Hash {
+        &self.operation_hash
+    }
+
+    /// The name of this authorisation. See [`crate::record::authorisation_key`].
+    pub fn authorisation_key(&self) -> &Hash {
+        &self.authorisation_key
+    }
+
+    /// What the entry carries.
+    pub fn commitment(&self) -> &Hash {
+        &self.commitment
+    }
+
+    /// The index of the entry.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+/// All of it in one call: parse, credential, binding, device, joint, evidence, metadata.
+///
+/// `seen` is asked for the proof that the head seen lies on history.
+///
+/// # Errors
+/// The first check that fails.
+pub fn verify(
+    opening: &[u8],
+    origin: &str,
+    place: &Place,
+    state: &CredentialState,
+    policy_in_force: &Hash,
+    seen: impl FnOnce(&TreeHead) -> Option<SeenOnHistory>,
+) -> Result<Authorized, Refusal> {
+    let submitted = Submitted::parse(opening)?;
+    let bound = submitted.bind(state.credential(), origin)?;
+    check_status(bound.submitted.metadata(), place, state)?;
+    let verdict = bound.job.verify();
+    let signed = bound.judge(verdict)?;
+    let seen = seen(signed.seen());
+    signed.authorize(place, state, policy_in_force, seen.as_ref())
+}
