@@ -6,6 +6,7 @@
 //!
 //! `policy` is the policy document itself; its SHA-256 is what metadata names.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -41,9 +42,10 @@ impl Genesis {
             .into());
         }
         let mut issuing_keys = Vec::with_capacity(list.len());
+        let mut seen = BTreeSet::new();
         while !list.is_empty() {
             let key = list.point("issuing_keys")?;
-            if issuing_keys.contains(&key) {
+            if !seen.insert(key) {
                 return Err(BodyError::value("issuing_keys"));
             }
             issuing_keys.push(key);
