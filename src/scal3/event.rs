@@ -10,6 +10,7 @@
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use tlog::Hash;
 
 use crate::cbor::{self, Fault, Parts, ShapeError, Value};
@@ -38,8 +39,8 @@ pub struct StreamPlace {
     pub previous: Hash,
 }
 
-/// The detail of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The detail of an event. `Debug` tells the type and the length only.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Detail {
     /// Nothing more.
     Nothing,
@@ -47,6 +48,16 @@ pub enum Detail {
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
+}
+
+impl fmt::Debug for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Detail::Nothing => f.write_str("Nothing"),
+            Detail::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Detail::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
 }
 
 impl Event {

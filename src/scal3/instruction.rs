@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use tlog::Hash;
 
 use crate::cbor::{self, CborError, Fault, Parts, ShapeError};
@@ -27,8 +28,9 @@ pub const CLASS_PAYMENT: &str = "payment";
 /// The use of a key: `key`, `alg`, `message_digest`.
 pub const CLASS_KEY_USE: &str = "key.use";
 
-/// The value of a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The value of a field. Its `Debug` tells the type and the length only, here and in what holds it: what a person
+/// authorises must not reach a log line by accident.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// A text.
     Text(String),
@@ -43,7 +45,7 @@ pub enum Value {
 }
 
 /// One fact of an instruction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Field {
     /// 16 random bytes, so that a hidden field can't be guessed from its hash.
     pub salt: [u8; 16],
@@ -135,6 +137,28 @@ impl Field {
         };
         parts.end()?;
         Ok(field)
+    }
+}
+
+impl fmt::Debug for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the salt: with it, a short value could be found again from the hash.
+        f.debug_struct("Field")
+            .field("name", &self.name)
+            .field("value", &self.value)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Value::Uint(_) => f.write_str("Uint"),
+            Value::Nint(_) => f.write_str("Nint"),
+            Value::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Value::Bool(_) => f.write_str("Bool"),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use tlog::Hash;
 
 use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
@@ -22,8 +23,8 @@ use crate::limits::{EVIDENCE_ITEMS_MAX, OPENING_MAX};
 use crate::profile::Profile;
 use crate::tag::tagged;
 
-/// The opening of an instruction entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The opening of an instruction entry. `Debug` of openings and evidence tells kinds and lengths only.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Opening {
     /// The form of the record.
     pub profile: Profile,
@@ -36,7 +37,7 @@ pub struct Opening {
 }
 
 /// One piece of evidence, bound to the same operation as the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Evidence {
     /// Which verifier it is for.
     pub kind: String,
@@ -49,7 +50,7 @@ pub struct Evidence {
 }
 
 /// The opening of an entry that is no instruction and not public.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct OtherOpening {
     /// The kind of the entry.
     pub kind: Kind,
@@ -99,6 +100,29 @@ impl OpeningError {
             OpeningError::Shown(error) => format!("shown/{}", error.code()),
             OpeningError::Kind => "kind".into(),
         }
+    }
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening")
+            .field("profile", &self.profile)
+            .field("record_bytes", &self.record.len())
+            .field("evidence", &self.evidence)
+            .field("shown", &self.shown)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Evidence({}, {} bytes)", self.kind, self.blob.len())
+    }
+}
+
+impl fmt::Debug for OtherOpening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OtherOpening({:?})", self.kind)
     }
 }
 

@@ -13,6 +13,7 @@
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use tlog::Hash;
 
 use crate::cbor::{self, Fault, Parts, ShapeError, Value};
@@ -28,8 +29,8 @@ pub struct StatusChange {
     pub change: Change,
 }
 
-/// What happened to a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What happened to a credential. `Debug` tells what, not why.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Change {
     /// The provider issued it; these are its bytes.
     Issued(Vec<u8>),
@@ -56,6 +57,19 @@ impl Change {
             Change::Revoked(_) => 4,
             Change::Recovered(_) => 5,
         }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Change::Issued(_) => "Issued",
+            Change::Activated(index) => return write!(f, "Activated({index})"),
+            Change::Suspended(_) => "Suspended",
+            Change::Resumed(_) => "Resumed",
+            Change::Revoked(_) => "Revoked",
+            Change::Recovered(_) => "Recovered",
+        })
     }
 }
 

@@ -343,3 +343,55 @@ fn a_credential_longer_than_allowed_is_refused_before_it_is_read() {
         CredentialError::Cbor(cbor::CborError::TooLong { .. })
     ));
 }
+
+#[test]
+fn nothing_that_a_person_authorises_is_printed() {
+    let secret = "SECRET-TEXT";
+    let salt = [0x5e; 16];
+    let field = |name: &str, value| Field {
+        salt,
+        name: name.into(),
+        value,
+    };
+    let fields = vec![
+        field("text", Value::Text(secret.into())),
+        field("bytes", Value::Bytes(secret.into())),
+        field("uint", Value::Uint(424_242)),
+        field("nint", Value::Nint(424_242)),
+    ];
+    let document = Document {
+        class: "x".into(),
+        fields,
+    };
+    let hash = Hash([0; 32]);
+    let blob = secret.as_bytes().to_vec();
+    let evidence = Evidence {
+        kind: "card".into(),
+        participant: hash,
+        authenticator: hash,
+        blob: blob.clone(),
+    };
+    let opening = Opening {
+        profile: Profile::EcSdsa,
+        record: blob.clone(),
+        evidence: vec![evidence],
+        shown: document.show(|_| true),
+    };
+    let change = Change::Revoked(secret.into());
+    let issued = Change::Issued(blob.clone());
+    let event = Event {
+        name: "x".into(),
+        stream: None,
+        detail: Detail::Bytes(blob),
+    };
+    let status = StatusChange {
+        credential: hash,
+        change,
+    };
+    let other = status.opening([0x5e; 32]);
+    let printed = format!("{document:?} {opening:?} {status:?} {issued:?} {event:?} {other:?}");
+    for leak in [secret, "83, 69, 67", "424242", "424243", "94, 94"] {
+        assert!(!printed.contains(leak), "{leak} in {printed}");
+    }
+    assert!(printed.contains("Text(11 bytes)"), "{printed}");
+}
