@@ -31,7 +31,7 @@ pub struct NotACommitment;
 /// Commitments to a hiding and a binding nonce: D || E, 66 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Commitment {
-    bytes: [u8; Commitment::LEN],
+    bytes: [Encoded; 2],
     hiding: ProjectivePoint,
     binding: ProjectivePoint,
 }
@@ -51,21 +51,22 @@ impl Commitment {
     }
 
     pub(crate) fn of(hiding: &Encoded, binding: &Encoded) -> Option<Self> {
-        let mut bytes = [0; Self::LEN];
-        bytes
-            .iter_mut()
-            .zip(hiding.iter().chain(binding))
-            .for_each(|(to, from)| *to = *from);
         Some(Commitment {
-            bytes,
+            bytes: [*hiding, *binding],
             hiding: point::parse(hiding)?,
             binding: point::parse(binding)?,
         })
     }
 
     /// D || E.
-    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
-        &self.bytes
+    pub const fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_flattened()
+    }
+
+    /// D and E.
+    pub const fn parts(&self) -> (&[u8; 33], &[u8; 33]) {
+        let [hiding, binding] = &self.bytes;
+        (hiding, binding)
     }
 
     pub(crate) const fn hiding(&self) -> &ProjectivePoint {
@@ -80,41 +81,34 @@ impl Commitment {
 impl fmt::Debug for Commitment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Commitment(")?;
-        self.bytes
+        self.as_bytes()
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
 
-/// The hash that log metadata carries as `challenge`.
-pub fn challenge_hash(random: &[u8; 32], commitment: &Commitment, credential: &[u8; 32]) -> Hash {
-    tagged(
-        "solelog/challenge/v1",
-        &[&random[..], commitment.as_bytes(), credential].concat(),
-    )
-}
-
 /// One authentication as both sides see it: whose, and under which challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    credential: [u8; 32],
+    credential: Hash,
     commitment: Commitment,
     challenge: Hash,
 }
 
 impl Session {
     /// Computes the challenge from what the provider sent; nothing derived is taken on trust.
-    pub fn new(credential: &[u8; 32], random: &[u8; 32], commitment: &Commitment) -> Self {
+    pub fn new(credential: &Hash, random: &[u8; 32], commitment: &Commitment) -> Self {
+        let (hiding, binding) = commitment.parts();
         Session {
             credential: *credential,
             commitment: *commitment,
-            challenge: challenge_hash(random, commitment, credential),
+            challenge: scal3::metadata::challenge(random, hiding, binding, credential),
         }
     }
 
     /// The credential's id.
-    pub const fn credential(&self) -> &[u8; 32] {
+    pub const fn credential(&self) -> &Hash {
         &self.credential
     }
 

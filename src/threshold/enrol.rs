@@ -18,7 +18,7 @@ use core::marker::PhantomData;
 use p256_frost::ProjectivePoint;
 use rand_core::CryptoRng;
 use scal3::Hash;
-use scal3::tag::tagged;
+use scal3::credential::shares_hash;
 use zeroize::Zeroizing;
 
 use crate::kem_key::{Agreed, KemPublicKey};
@@ -85,7 +85,15 @@ impl Shares {
 
     /// What the credential commits to: `H("solelog/shares/v1", blinded || sealed)`.
     pub fn hash(&self) -> Hash {
-        tagged("solelog/shares/v1", &self.to_bytes())
+        let Sealed {
+            encapsulated,
+            ciphertext,
+            tag,
+        } = &self.sealed;
+        shares_hash(
+            &self.blinded,
+            &[&encapsulated[..], ciphertext, tag].concat(),
+        )
     }
 
     /// The key to agree with, for [`crate::KemKey::agree`] or a hardware module.

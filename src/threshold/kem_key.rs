@@ -70,6 +70,11 @@ impl Agreed {
 
 /// The private half of a KEM key, held in software. A hardware module stands in for it by giving
 /// [`Agreed::from_bytes`] its raw ECDH output.
+///
+/// ```compile_fail,E0277
+/// fn needs_clone<T: Clone>() {}
+/// needs_clone::<threshold::KemKey>();
+/// ```
 pub struct KemKey(SecretKey);
 
 impl KemKey {
@@ -91,6 +96,12 @@ impl KemKey {
         let theirs = KemPublicKey::parse(encapsulated)?;
         let shared = self.0.diffie_hellman(&theirs.point);
         Ok(Agreed::from_bytes((*shared.raw_secret_bytes()).into()))
+    }
+
+    /// The private scalar, for the library to open with what we opened without it.
+    #[cfg(test)]
+    pub(crate) fn secret_for_test(&self) -> [u8; 32] {
+        self.0.to_bytes().into()
     }
 }
 

@@ -21,6 +21,51 @@
 //! one nonce pair, because a pair used twice gives the share away (RFC 9591, section 7.3).
 //! Secrets are wiped when dropped, cannot be printed and cannot be cloned.
 //!
+//! One record of profile 1, from enrolment to the end:
+//!
+//! ```
+//! use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+//! use scal3::Hash;
+//! use threshold::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+//! let device = SigningKey::from_slice(&[7; 32])?; // secure hardware, in life
+//! let device_key = device.verifying_key().to_sec1_point(true).as_bytes().try_into()?;
+//!
+//! // Enrolment: the provider names a number and a key, the device deals, the provider checks.
+//! let kem = MasterSecret::draw(&mut rng).kem_key(&[1; 32]);
+//! let context =
+//!     Enrolling { origin: "log.example", enrolment_id: &[1; 32], device_key: &device_key };
+//! let secret = DeviceSecret::draw(&mut rng);
+//! let enrolment: Enrolment<Profile1> =
+//!     deal(&context, &secret.mask(&Pin::new("12345")), &kem.public_key(), &mut rng)?;
+//! let agreed = kem.agree(enrolment.shares.encapsulated())?;
+//! let share = ProviderShare::open(&context, &enrolment, &kem.public_key(), &agreed)?;
+//!
+//! // Challenge: the provider keeps the seed, and sends random and commitment.
+//! let seed = NonceSeed::draw(&mut rng);
+//! let (credential, random) = (Hash([2; 32]), [3; 32]);
+//! let session = Session::new(&credential, &random, &seed.commitment::<Profile1>());
+//! let operation = Operation::new(b"metadata with session.challenge()", &Hash([4; 32]));
+//!
+//! // The device answers.
+//! let to_sign = Idle::unlock(&enrolment, &secret.mask(&Pin::new("12345")))?
+//!     .commit(&mut rng)
+//!     .prepare(&session, &operation, &kem.public_key(), &mut rng)?;
+//! let signature: Signature = device.sign(to_sign.message());
+//! let pass = to_sign.finish(&signature.to_bytes().into())?.to_bytes();
+//!
+//! // The provider checks what is public, spends the challenge, and completes.
+//! let keys = Keys { joint: enrolment.joint_key, device: device_key };
+//! let checked = Pass::parse(&pass)?.check(&keys, &session, &operation)?;
+//! let agreed = kem.agree(checked.encapsulated())?;
+//! let record = checked.complete(seed.take(), &share, &agreed)?;
+//! scal3::transcript::verify_textbook(&keys.joint, &keys.device, record.as_bytes())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Reading order: [`profile`] (what differs between records), [`suite`], [`secret`], [`mask`],
 //! [`kem_key`], [`seal`], [`enrol`], [`challenge`], [`operation`], [`subscriber`], [`pass`],
 //! [`provider`].
@@ -55,7 +100,7 @@ pub mod secret;
 pub mod subscriber;
 pub mod suite;
 
-pub use challenge::{Commitment, NonceSeed, ProviderNonces, Session, challenge_hash};
+pub use challenge::{Commitment, NonceSeed, ProviderNonces, Session};
 pub use enrol::{Enrolling, Enrolment, OpenError, ProviderShare, Shares, deal};
 pub use kem_key::{Agreed, KemKey, KemPublicKey, MasterSecret};
 pub use mask::{DeviceSecret, Mask, Pin};

@@ -24,6 +24,11 @@ use crate::profile::Profile;
 use crate::secret::{Bytes, SecretScalar, secret_bytes};
 
 /// What the user knows, in one spelling (NFC) however the keyboard composed it.
+///
+/// ```compile_fail,E0277
+/// fn needs_clone<T: Clone>() {}
+/// needs_clone::<threshold::Pin>();
+/// ```
 pub struct Pin(Zeroizing<String>);
 
 impl Pin {

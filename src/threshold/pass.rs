@@ -20,10 +20,11 @@ use core::marker::PhantomData;
 
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{Signature, VerifyingKey};
-use sha2::{Digest, Sha256};
 
 use crate::challenge::{Commitment, Session};
 use crate::joint::Joint;
+use scal3::record::{Check, device_message};
+
 use crate::operation::Operation;
 use crate::point::{self, Encoded};
 use crate::profile::Profile;
@@ -87,8 +88,7 @@ pub(crate) struct Fields {
     pub(crate) binding_vk: Encoded,
     pub(crate) binding_sig: [u8; 64],
     pub(crate) sealed: Sealed<32>,
-    /// Present where the profile has one.
-    pub(crate) checksum: Option<[u8; 32]>,
+    pub(crate) check: Check,
 }
 
 /// The subscriber's answer, well-formed.
@@ -99,7 +99,10 @@ pub struct Pass<P> {
 
 impl<P: Profile> Pass<P> {
     /// 340 bytes in profile 1, 308 in profile 2.
-    pub const LEN: usize = if P::CHECKSUM { 340 } else { 308 };
+    pub const LEN: usize = match P::RECORD {
+        scal3::Profile::EcSdsa => 340,
+        scal3::Profile::Transcript => 308,
+    };
 
     pub(crate) const fn assemble(fields: Fields) -> Self {
         Pass {
@@ -126,10 +129,9 @@ impl<P: Profile> Pass<P> {
         Signature::from_slice(&binding_sig).map_err(|_| PassError::BindingSignature)?;
         let sealed: Sealed<32> = seal::parse(parts.take::<81>()?).ok_or(PassError::Encapsulated)?;
         point::parse(&sealed.encapsulated).ok_or(PassError::Encapsulated)?;
-        let checksum = if P::CHECKSUM {
-            Some(*parts.take()?)
-        } else {
-            None
+        let check = match P::RECORD {
+            scal3::Profile::EcSdsa => Check::Checksum(*parts.take()?),
+            scal3::Profile::Transcript => Check::Tag(sealed.tag),
         };
         Ok(Pass::assemble(Fields {
             commitment,
@@ -137,7 +139,7 @@ impl<P: Profile> Pass<P> {
             binding_vk,
             binding_sig,
             sealed,
-            checksum,
+            check,
         }))
     }
 
@@ -149,11 +151,15 @@ impl<P: Profile> Pass<P> {
             binding_vk,
             binding_sig,
             sealed,
-            checksum,
+            check,
         } = &self.fields;
-        let checksum = checksum.as_ref().map_or(&[][..], |checksum| checksum);
+        let checksum = match check {
+            Check::Checksum(checksum) => &checksum[..],
+            // It stands in the sealed share already.
+            Check::Tag(_) => &[],
+        };
         [
-            &commitment.as_bytes()[..],
+            commitment.as_bytes(),
             device_sig,
             binding_vk,
             binding_sig,
@@ -190,13 +196,13 @@ impl<P: Profile> Pass<P> {
             device_sig,
             binding_vk,
             binding_sig,
-            sealed,
-            checksum,
+            check,
+            ..
         } = &self.fields;
         let message = operation.message(binding_vk);
         let joint = Joint::new::<P>(&joint_key, session.commitment(), commitment, &message)
             .map_err(|_| PublicFault::Commitment)?;
-        let authenticator = [joint.c(), check(checksum, &sealed.tag)].concat();
+        let authenticator = device_message(joint.c(), check);
         verify(binding_vk, device_sig, binding_sig).ok_or(PublicFault::Binding)?;
         verify(&keys.device, &authenticator, device_sig).ok_or(PublicFault::Device)?;
         Ok(Checked {
@@ -204,7 +210,7 @@ impl<P: Profile> Pass<P> {
             joint_key: keys.joint,
             joint,
             session: session.clone(),
-            logged: operation.logged().to_vec(),
+            operation: operation.clone(),
             profile: PhantomData,
         })
     }
@@ -224,7 +230,7 @@ pub struct Checked<P> {
     pub(crate) joint_key: Encoded,
     pub(crate) joint: Joint,
     pub(crate) session: Session,
-    pub(crate) logged: Vec<u8>,
+    pub(crate) operation: Operation<P>,
     profile: PhantomData<P>,
 }
 
@@ -243,19 +249,6 @@ impl<P> Checked<P> {
 impl<P> fmt::Debug for Checked<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Checked(confidential)")
-    }
-}
-
-/// SHA-256 of the signature share.
-pub(crate) fn checksum(z: &[u8; 32]) -> [u8; 32] {
-    Sha256::digest(z).into()
-}
-
-/// What stands for the signature share in what the device signs: a hash of it, or the tag over it.
-pub(crate) fn check<'a>(checksum: &'a Option<[u8; 32]>, tag: &'a [u8; 16]) -> &'a [u8] {
-    match checksum {
-        Some(checksum) => checksum,
-        None => tag,
     }
 }
 

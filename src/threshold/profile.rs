@@ -22,7 +22,6 @@ use alloc::vec::Vec;
 
 use frost_core::GroupError;
 use p256_frost::ProjectivePoint;
-use scal3::tag::tagged;
 
 use crate::challenge::Session;
 use crate::enrol::Enrolling;
@@ -53,27 +52,10 @@ impl Profile for Profile2 {
     const NUMBER: u64 = 2;
 }
 
-/// The parts of a finished record, before they are put in the profile's order.
-pub(crate) struct Parts<'a> {
-    pub(crate) binding_vk: &'a Encoded,
-    pub(crate) logged: &'a [u8],
-    pub(crate) c: &'a [u8; 32],
-    pub(crate) z: &'a [u8; 32],
-    /// Checksum or tag: what stands for the user's signature share.
-    pub(crate) check: &'a [u8],
-    pub(crate) device_sig: &'a [u8; 64],
-    pub(crate) binding_sig: &'a [u8; 64],
-}
-
 pub(crate) mod rules {
     use super::*;
 
-    /// A challenge as the record shows it and as the arithmetic uses it are one thing: 32 bytes,
-    /// reduced modulo the group order where a scalar is needed.
-    #[expect(
-        private_interfaces,
-        reason = "no other crate can name this trait or implement it"
-    )]
+    /// No other crate can name this trait, so none can add a profile.
     pub trait Rules: Copy + core::fmt::Debug + Send + Sync + 'static {
         /// The ciphersuite.
         type Suite: frost_core::Ciphersuite<Group = frost_p256::P256Group>;
@@ -85,8 +67,8 @@ pub(crate) mod rules {
         const SHARE_INFO: &'static [u8];
         /// HPKE info of the sealed signature share.
         const PASS_INFO: &'static [u8];
-        /// Whether the device signs a hash of the signature share (or else the AEAD tag).
-        const CHECKSUM: bool;
+        /// The layout of the record.
+        const RECORD: scal3::Profile;
 
         /// c, as the record carries it.
         fn challenge(
@@ -98,24 +80,16 @@ pub(crate) mod rules {
         fn share_aad(context: &Enrolling<'_>, joint_key: &Encoded, blinded: &[u8; 32]) -> Vec<u8>;
         /// AAD of the sealed signature share.
         fn pass_aad(session: &Session, c: &[u8; 32]) -> Vec<u8>;
-        /// What stands behind the binding key in the message.
-        fn signed(logged: &[u8]) -> Vec<u8>;
-        /// The record.
-        fn record(parts: &Parts<'_>) -> Vec<u8>;
     }
 }
 
-#[expect(
-    private_interfaces,
-    reason = "no other crate can name this trait or implement it"
-)]
 impl rules::Rules for Profile1 {
     type Suite = EcSdsa;
     const MASK_DST: &'static [u8] = b"solelog/mask/v1";
     const NONCE_DST: &'static [u8] = b"solelog/nonce/v1";
     const SHARE_INFO: &'static [u8] = b"solelog/share/v1";
     const PASS_INFO: &'static [u8] = b"solelog/pass/v1";
-    const CHECKSUM: bool = true;
+    const RECORD: scal3::Profile = scal3::Profile::EcSdsa;
 
     fn challenge(
         r: &ProjectivePoint,
@@ -137,39 +111,17 @@ impl rules::Rules for Profile1 {
     }
 
     fn pass_aad(session: &Session, c: &[u8; 32]) -> Vec<u8> {
-        [&session.credential()[..], &session.challenge().0, c].concat()
-    }
-
-    fn signed(logged: &[u8]) -> Vec<u8> {
-        logged.to_vec()
-    }
-
-    /// `binding_vk || metadata || instruction_id || c || z || checksum || device_sig || binding_sig`.
-    fn record(parts: &Parts<'_>) -> Vec<u8> {
-        [
-            &parts.binding_vk[..],
-            parts.logged,
-            parts.c,
-            parts.z,
-            parts.check,
-            parts.device_sig,
-            parts.binding_sig,
-        ]
-        .concat()
+        [&session.credential().0[..], &session.challenge().0, c].concat()
     }
 }
 
-#[expect(
-    private_interfaces,
-    reason = "no other crate can name this trait or implement it"
-)]
 impl rules::Rules for Profile2 {
     type Suite = Rfc9591;
     const MASK_DST: &'static [u8] = b"SCAL3-Thresholds-v1mask";
     const NONCE_DST: &'static [u8] = b"FROST-P256-SHA256-v1nonce";
     const SHARE_INFO: &'static [u8] = b"";
     const PASS_INFO: &'static [u8] = b"";
-    const CHECKSUM: bool = false;
+    const RECORD: scal3::Profile = scal3::Profile::Transcript;
 
     fn challenge(
         r: &ProjectivePoint,
@@ -185,23 +137,5 @@ impl rules::Rules for Profile2 {
 
     fn pass_aad(_session: &Session, c: &[u8; 32]) -> Vec<u8> {
         c.to_vec()
-    }
-
-    fn signed(logged: &[u8]) -> Vec<u8> {
-        tagged("solelog/operation/v1", logged).0.to_vec()
-    }
-
-    /// `authenticator[48] || proof[64] || client[129] || metadata || instruction_id`.
-    fn record(parts: &Parts<'_>) -> Vec<u8> {
-        [
-            parts.c,
-            parts.check,
-            parts.device_sig,
-            parts.binding_vk,
-            parts.binding_sig,
-            parts.z,
-            parts.logged,
-        ]
-        .concat()
     }
 }

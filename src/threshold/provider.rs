@@ -5,6 +5,17 @@
 //!   |                |                        |
 //!   transport        transport                wrong PIN
 //! ```
+//! A pair of nonces completes one pass, and what failed took them with it:
+//!
+//! ```compile_fail,E0382
+//! use threshold::*;
+//! fn twice(a: Checked<Profile1>, b: Checked<Profile1>, nonces: ProviderNonces<Profile1>,
+//!          share: &ProviderShare<Profile1>, agreed: &Agreed) {
+//!     let first = a.complete(nonces, share, agreed);
+//!     let second = b.complete(nonces, share, agreed);
+//! }
+//! ```
+//!
 //! The order is the point. A share that arrived damaged is not a wrong guess, and must not be
 //! counted as one; a share that arrived whole and does not fit is.
 
@@ -12,14 +23,16 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 
+use scal3::record::Check;
 use subtle::ConstantTimeEq;
 
 use crate::challenge::ProviderNonces;
 use crate::enrol::ProviderShare;
 use crate::joint::Participant;
 use crate::kem_key::Agreed;
-use crate::pass::{self, Checked};
-use crate::profile::{Parts, Profile};
+use crate::operation::Signatures;
+use crate::pass::Checked;
+use crate::profile::Profile;
 use crate::seal;
 use crate::secret::SecretScalar;
 
@@ -98,8 +111,9 @@ impl<P: Profile> Checked<P> {
         let sealed = &self.fields.sealed;
         let second = seal::open(&share.recipient, agreed, P::PASS_INFO, &aad, sealed)
             .map_err(|_| CompleteError::Unopened)?;
-        if let Some(checksum) = &self.fields.checksum
-            && !bool::from(pass::checksum(&second).ct_eq(checksum))
+        // In profile 2 the device signed the tag, which has just opened.
+        if let Check::Checksum(signed) = &self.fields.check
+            && !bool::from(Check::checksum(&second).as_bytes().ct_eq(signed))
         {
             return Err(CompleteError::Checksum);
         }
@@ -119,12 +133,11 @@ impl<P: Profile> Checked<P> {
             .joint
             .combine(&first, &second)
             .ok_or(CompleteError::Joint)?;
-        let bytes = P::record(&Parts {
-            binding_vk: &self.fields.binding_vk,
-            logged: &self.logged,
+        let bytes = self.operation.record(&Signatures {
+            binding_key: &self.fields.binding_vk,
             c: self.joint.c(),
             z: &z,
-            check: pass::check(&self.fields.checksum, &sealed.tag),
+            check: self.fields.check,
             device_sig: &self.fields.device_sig,
             binding_sig: &self.fields.binding_sig,
         });

@@ -161,3 +161,104 @@ pub(crate) fn parse<const N: usize>(bytes: &[u8]) -> Option<Sealed<N>> {
         tag,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use hpke::OpModeR;
+
+    use super::*;
+    use crate::kem_key::MasterSecret;
+
+    /// Counts up: enough to seal with in a test, and the same each time.
+    struct Counter(u8);
+
+    impl rand_core::TryRng for Counter {
+        type Error = core::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(0)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(0)
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+            for byte in out {
+                self.0 = self.0.wrapping_add(1);
+                *byte = self.0;
+            }
+            Ok(())
+        }
+    }
+
+    impl rand_core::TryCryptoRng for Counter {}
+
+    fn refuses(to: &KemPublicKey, with: &Agreed, info: &[u8], aad: &[u8], sealed: &Sealed<41>) {
+        assert_eq!(open(to, with, info, aad, sealed).unwrap_err(), Unopened);
+    }
+
+    #[test]
+    fn what_the_library_opens_from_a_key_we_open_from_an_agreement() {
+        let mut rng = Counter(0);
+        for round in 0..32u8 {
+            let key = MasterSecret::from_bytes([round; 32]).kem_key(&[round; 32]);
+            let recipient = key.public_key();
+            let (info, aad) = (&[round; 20][..usize::from(round % 20)], &[1, round]);
+            let plaintext = [round; 41];
+            let sealed = seal(&recipient, info, aad, &plaintext, &mut rng).unwrap();
+            assert_ne!(sealed.ciphertext, plaintext);
+
+            let agreed = key.agree(&sealed.encapsulated).unwrap();
+            assert_eq!(
+                *open(&recipient, &agreed, info, aad, &sealed).unwrap(),
+                plaintext
+            );
+
+            let secret = key.secret_for_test();
+            let secret =
+                <DhP256HkdfSha256 as Kem>::PrivateKey::from_bytes(secret.as_slice()).unwrap();
+            let sender = KemPublicKey::parse(&sealed.encapsulated)
+                .unwrap()
+                .uncompressed();
+            let sender = <DhP256HkdfSha256 as Kem>::EncappedKey::from_bytes(&sender).unwrap();
+            let theirs = hpke::single_shot_open::<AesGcm128, HkdfSha256, DhP256HkdfSha256>(
+                &OpModeR::Base,
+                &secret,
+                &sender,
+                info,
+                &[&sealed.ciphertext[..], &sealed.tag].concat(),
+                aad,
+            );
+            assert_eq!(theirs.unwrap(), plaintext);
+
+            let other = MasterSecret::from_bytes([round; 32])
+                .kem_key(&[0xee; 32])
+                .public_key();
+            refuses(&other, &agreed, info, aad, &sealed);
+            refuses(
+                &recipient,
+                &Agreed::from_bytes([round; 32]),
+                info,
+                aad,
+                &sealed,
+            );
+            refuses(
+                &recipient,
+                &agreed,
+                b"another purpose entirely",
+                aad,
+                &sealed,
+            );
+            refuses(&recipient, &agreed, info, &[2, round], &sealed);
+            let mut altered = sealed.clone();
+            altered.tag[15] ^= 1;
+            refuses(&recipient, &agreed, info, aad, &altered);
+            let mut altered = sealed.clone();
+            altered.encapsulated[0] ^= 1;
+            refuses(&recipient, &agreed, info, aad, &altered);
+            altered.encapsulated[0] = 5;
+            refuses(&recipient, &agreed, info, aad, &altered);
+        }
+    }
+}

@@ -17,6 +17,23 @@
 //!     let second = committed.prepare(session, operation, recipient, rng);
 //! }
 //! ```
+//!
+//! Nor can a state be copied first:
+//!
+//! ```compile_fail,E0277
+//! fn needs_clone<T: Clone>() {}
+//! needs_clone::<threshold::Idle<threshold::Profile1>>();
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn needs_clone<T: Clone>() {}
+//! needs_clone::<threshold::Committed<threshold::Profile1>>();
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn needs_clone<T: Clone>() {}
+//! needs_clone::<threshold::ToSign<threshold::Profile1>>();
+//! ```
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -29,6 +46,7 @@ use p256::ecdsa::{Signature, SigningKey};
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256_frost::ProjectivePoint;
 use rand_core::CryptoRng;
+use scal3::record::{Check, device_message};
 use sha2::{Digest, Sha256};
 
 use crate::challenge::{Commitment, Session};
@@ -164,13 +182,16 @@ impl<P: Profile> Committed<P> {
         let aad = P::pass_aad(session, joint.c());
         let sealed = seal::seal(recipient, P::PASS_INFO, &aad, &z, rng)
             .map_err(|_| SubscriberError::Seal)?;
-        let checksum = P::CHECKSUM.then(|| pass::checksum(&z));
+        let check = match P::RECORD {
+            scal3::Profile::EcSdsa => Check::checksum(&z),
+            scal3::Profile::Transcript => Check::Tag(sealed.tag),
+        };
         Ok(ToSign {
-            message: [joint.c(), pass::check(&checksum, &sealed.tag)].concat(),
+            message: device_message(joint.c(), &check),
             commitment,
             binding_key: self.binding_key,
             sealed,
-            checksum,
+            check,
             profile: PhantomData,
         })
     }
@@ -182,7 +203,7 @@ pub struct ToSign<P> {
     commitment: Commitment,
     binding_key: BindingKey,
     sealed: seal::Sealed<32>,
-    checksum: Option<[u8; 32]>,
+    check: Check,
     profile: PhantomData<P>,
 }
 
@@ -211,7 +232,7 @@ impl<P: Profile> ToSign<P> {
             binding_vk: self.binding_key.public,
             binding_sig: binding_sig.to_bytes().into(),
             sealed: self.sealed,
-            checksum: self.checksum,
+            check: self.check,
         }))
     }
 }

@@ -10,6 +10,7 @@ use p256::SecretKey;
 use p256::ecdsa::signature::Signer;
 use p256_frost::elliptic_curve::PrimeField;
 use p256_frost::{ProjectivePoint, Scalar};
+use scal3::Hash;
 use serde_json::Value;
 use threshold::{
     Agreed, Checked, CompleteError, Enrolling, Enrolment, Fault, Idle, KemKey, KemPublicKey, Keys,
@@ -72,7 +73,11 @@ fn seed(session: &Value) -> NonceSeed {
 }
 
 fn session(vector: &Value) -> Session {
-    Session::new(&[0; 32], &[0; 32], &seed(vector).commitment::<Profile2>())
+    Session::new(
+        &Hash([0; 32]),
+        &[0; 32],
+        &seed(vector).commitment::<Profile2>(),
+    )
 }
 
 fn check(
