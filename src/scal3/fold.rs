@@ -16,7 +16,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use tlog::{Frontier, Hash, LeafHash, TooLarge, TreeHead};
+use tlog::frontier::Frontier;
+use tlog::tree::{TooLarge, TreeHead};
+use tlog::{Hash, LeafHash};
 
 use crate::cbor::{self, ShapeError, Value};
 use crate::credential::{Credential, CredentialError, IssuingKey, provider_id};

@@ -5,7 +5,9 @@
 //! signed proof of it. The comparison needs a proof or the tree, which this crate does not fetch;
 //! [`SeenOnHistory`] says in a type that somebody made it.
 
-use tlog::{ConsistencyProof, Hash, ProofError, TreeHead};
+use tlog::Hash;
+use tlog::proof::{ConsistencyProof, ProofError};
+use tlog::tree::TreeHead;
 
 /// A head that was shown to lie on the history of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use tlog::{Hash, TreeHead, TreeSize};
+use tlog::Hash;
+use tlog::tree::{TreeHead, TreeSize};
 
 use crate::batch::{Broken, Job, Plain, VerifyBatch};
 use crate::credential::Credential;

@@ -9,7 +9,7 @@ use scal3::opening::{OtherOpening, commitment};
 use scal3::state::{IssueError, Status, TransitionError};
 use scal3::verify::{CredentialRefusal, MetadataRefusal, Refusal, Submitted};
 use scal3::{Change, Genesis, Hash, Kind, Profile, StatusChange, cbor, tagged};
-use tlog::TreeHead;
+use tlog::tree::TreeHead;
 
 mod log;
 use log::{Draft, Log, ORIGIN, POLICY, Person, START_MS, ecdsa, flip_s, public, secret};

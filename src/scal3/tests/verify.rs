@@ -12,7 +12,9 @@ use scal3::verify::{
     Submitted,
 };
 use scal3::{Change, Hash, Profile};
-use tlog::TreeHead;
+use tlog::LeafHash;
+use tlog::proof::{ConsistencyProof, Nodes};
+use tlog::tree::TreeHead;
 
 mod log;
 use log::{Draft, Log, ORIGIN, Person, flip_s, public, schnorr, secret};
@@ -61,6 +63,9 @@ fn records_come_back_byte_for_byte() {
         assert_eq!(record.authorisation_key(), key);
     }
 }
+
+/// Changes a record after it was signed.
+type Spoil = fn(&mut Vec<u8>);
 
 type Row = (&'static str, fn(&mut Draft), Refusal);
 
@@ -276,6 +281,63 @@ fn a_head_without_proof_is_not_on_history() {
     assert!(SeenOnHistory::by_root(signed.seen(), &Hash([0; 32])).is_err());
 }
 
+/// The nodes of a small tree, from its leaf hashes.
+struct Leaves(Vec<Hash>);
+
+impl Nodes for Leaves {
+    type Error = ();
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, ()> {
+        let (level, width) = (level.into(), 1 << level);
+        let start = usize::try_from(index).unwrap() * width;
+        let mut row = self.0.get(start..start + width).ok_or(())?.to_vec();
+        for _ in 0..level {
+            row = row
+                .chunks(2)
+                .map(|pair| Hash::node(&pair[0], &pair[1]))
+                .collect();
+        }
+        Ok(row[0])
+    }
+}
+
+#[test]
+fn a_proof_shows_the_head_seen_to_be_on_history() {
+    let person = Person::new("ann", Profile::EcSdsa);
+    let mut log = log_of(&person);
+    let draft = log.draft(&person);
+    let seen = log.fold.head();
+    log.append(&log.draft(&person));
+    log.append(&log.draft(&person));
+
+    let trusted = log.fold.head();
+    let leaves = log
+        .entries
+        .iter()
+        .map(|entry| LeafHash::of(entry).into())
+        .collect();
+    let proof = ConsistencyProof::make(&Leaves(leaves), seen.size, trusted.size).unwrap();
+    let token = SeenOnHistory::by_proof(&seen, &proof, &trusted).unwrap();
+    assert_eq!(
+        *token.head(),
+        TreeHead {
+            size: seen.size,
+            root: draft.metadata.seen_root
+        }
+    );
+
+    let other = TreeHead {
+        root: Hash([1; 32]),
+        ..seen
+    };
+    assert!(SeenOnHistory::by_proof(&other, &proof, &trusted).is_err());
+    let other = TreeHead {
+        root: Hash([1; 32]),
+        ..trusted
+    };
+    assert!(SeenOnHistory::by_proof(&seen, &proof, &other).is_err());
+}
+
 #[test]
 fn the_first_record_activates_and_has_seen_its_credential() {
     let person = Person::new("ann", Profile::EcSdsa);
@@ -384,7 +446,7 @@ fn a_record_of_another_profile_is_refused_though_its_signatures_would_hold() {
 fn one_bit_of_a_record_breaks_the_signature_over_it() {
     let person = Person::new("ann", Profile::EcSdsa);
     let log = log_of(&person);
-    let checks: [(&str, fn(&mut Vec<u8>), &str); 6] = [
+    let checks: [(&str, Spoil, &str); 6] = [
         ("binding_sig", |record| flip(record, 1), "binding"),
         ("device_sig", |record| flip(record, 65), "binding"),
         ("checksum", |record| flip(record, 129), "device"),
@@ -429,7 +491,7 @@ fn a_malleated_binding_signature_is_the_same_authorisation() {
 fn a_second_spelling_of_a_point_or_a_number_is_refused() {
     let person = Person::new("ann", Profile::EcSdsa);
     let log = log_of(&person);
-    let spoils: [fn(&mut Vec<u8>); 5] = [
+    let spoils: [Spoil; 5] = [
         |record| record[0] = 5,
         |record| record[0] = 4,
         |record| record[..33].fill(0),
@@ -586,7 +648,7 @@ fn a_batch_gives_the_verdicts_of_single_records_in_their_order() {
     let person = Person::new("ann", Profile::EcSdsa);
     let log = log_of(&person);
     let good = log.draft(&person);
-    let spoils: [fn(&mut Vec<u8>); 5] = [
+    let spoils: [Spoil; 5] = [
         |_| (),
         |record| *record.last_mut().unwrap() ^= 1,
         |record| {

@@ -24,7 +24,7 @@ use scal3::{
     Change, Claims, Credential, Document, Field, Genesis, Hash, Kind, Metadata, Opening, Profile,
     StatusChange, tagged,
 };
-use tlog::TreeHead;
+use tlog::tree::TreeHead;
 
 pub const ORIGIN: &str = "log.example/one";
 pub const POLICY: &[u8] = b"{\"rules\":[]}";
