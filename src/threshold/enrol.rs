@@ -46,7 +46,7 @@ pub struct Enrolling<'a> {
     /// The log's origin.
     pub origin: &'a str,
     /// The number the provider gave this enrolment.
-    pub enrolment_id: &'a [u8; 32],
+    pub enrolment_id: &'a Hash,
     /// The device key, compressed.
     pub device_key: &'a [u8; 33],
 }

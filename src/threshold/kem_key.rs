@@ -43,10 +43,10 @@ impl MasterSecret {
     }
 
     /// The key of one enrolment. The same inputs give the same key, so nothing has to be stored.
-    pub fn kem_key(&self, enrolment_id: &[u8; 32]) -> KemKey {
+    pub fn kem_key(&self, enrolment_id: &Hash) -> KemKey {
         let mut prf = hmac_sha256(self.0.expose());
         prf.update(b"solelog/user-kem/v1\0");
-        prf.update(enrolment_id);
+        prf.update(&enrolment_id.0);
         let (derived, _) = DhP256HkdfSha256::derive_keypair(finish(prf).expose());
         // The library's key has no way to agree on a bare x coordinate, so its scalar moves over.
         let bytes = Zeroizing::new(<[u8; 32]>::from(derived.to_bytes()));

@@ -34,9 +34,10 @@
 //! let device_key = device.verifying_key().to_sec1_point(true).as_bytes().try_into()?;
 //!
 //! // Enrolment: the provider names a number and a key, the device deals, the provider checks.
-//! let kem = MasterSecret::draw(&mut rng).kem_key(&[1; 32]);
+//! let enrolment_id = Hash([1; 32]);
+//! let kem = MasterSecret::draw(&mut rng).kem_key(&enrolment_id);
 //! let context =
-//!     Enrolling { origin: "log.example", enrolment_id: &[1; 32], device_key: &device_key };
+//!     Enrolling { origin: "log.example", enrolment_id: &enrolment_id, device_key: &device_key };
 //! let secret = DeviceSecret::draw(&mut rng);
 //! let enrolment: Enrolment<Profile1> =
 //!     deal(&context, &secret.mask(&Pin::new("12345")), &kem.public_key(), &mut rng)?;

@@ -101,7 +101,7 @@ impl rules::Rules for Profile1 {
 
     fn share_aad(context: &Enrolling<'_>, joint_key: &Encoded, blinded: &[u8; 32]) -> Vec<u8> {
         [
-            &context.enrolment_id[..],
+            &context.enrolment_id.0[..],
             joint_key,
             context.device_key,
             blinded,

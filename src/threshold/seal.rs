@@ -165,6 +165,7 @@ pub(crate) fn parse<const N: usize>(bytes: &[u8]) -> Option<Sealed<N>> {
 #[cfg(test)]
 mod tests {
     use hpke::OpModeR;
+    use scal3::Hash;
 
     use super::*;
     use crate::kem_key::MasterSecret;
@@ -202,7 +203,7 @@ mod tests {
     fn what_the_library_opens_from_a_key_we_open_from_an_agreement() {
         let mut rng = Counter(0);
         for round in 0..32u8 {
-            let key = MasterSecret::from_bytes([round; 32]).kem_key(&[round; 32]);
+            let key = MasterSecret::from_bytes([round; 32]).kem_key(&Hash([round; 32]));
             let recipient = key.public_key();
             let (info, aad) = (&[round; 20][..usize::from(round % 20)], &[1, round]);
             let plaintext = [round; 41];
@@ -233,7 +234,7 @@ mod tests {
             assert_eq!(theirs.unwrap(), plaintext);
 
             let other = MasterSecret::from_bytes([round; 32])
-                .kem_key(&[0xee; 32])
+                .kem_key(&Hash([0xee; 32]))
                 .public_key();
             refuses(&other, &agreed, info, aad, &sealed);
             refuses(

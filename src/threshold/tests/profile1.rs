@@ -19,7 +19,7 @@ use threshold::{
 type P = Profile1;
 
 const ORIGIN: &str = "log.example/sole";
-const ENROLMENT: [u8; 32] = [0x11; 32];
+const ENROLMENT: Hash = Hash([0x11; 32]);
 const CREDENTIAL: Hash = Hash([0x22; 32]);
 const RANDOM: [u8; 32] = [0x33; 32];
 const SEED: [u8; 32] = [0x44; 32];
@@ -530,7 +530,7 @@ impl Plain {
         let device = world.keys().device;
         let blinded = [1; 32];
         let aad = [
-            &ENROLMENT[..],
+            &ENROLMENT.0[..],
             &joint_key,
             &device,
             &blinded,
@@ -639,7 +639,7 @@ fn a_sealed_share_is_for_one_enrolment() {
     assert_eq!(
         open(
             Enrolling {
-                enrolment_id: &[0x12; 32],
+                enrolment_id: &Hash([0x12; 32]),
                 ..context
             },
             same
@@ -765,14 +765,17 @@ fn each_enrolment_has_a_kem_key_of_its_own() {
     let master = || MasterSecret::from_bytes([9; 32]);
     let key = master().kem_key(&ENROLMENT).public_key();
     assert_eq!(master().kem_key(&ENROLMENT).public_key(), key);
-    assert_ne!(master().kem_key(&[0x12; 32]).public_key(), key);
+    assert_ne!(master().kem_key(&Hash([0x12; 32])).public_key(), key);
     assert_ne!(
         MasterSecret::from_bytes([8; 32])
             .kem_key(&ENROLMENT)
             .public_key(),
         key
     );
-    assert_ne!(key.id(), master().kem_key(&[0x12; 32]).public_key().id());
+    assert_ne!(
+        key.id(),
+        master().kem_key(&Hash([0x12; 32])).public_key().id()
+    );
     assert_eq!(KemPublicKey::parse(key.as_bytes()).unwrap(), key);
     let mut compact = *key.as_bytes();
     compact[0] = 5;

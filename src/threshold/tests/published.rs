@@ -21,7 +21,7 @@ use threshold::{
 /// Profile 2 binds neither, so any will do.
 const NOWHERE: Enrolling<'_> = Enrolling {
     origin: "",
-    enrolment_id: &[0; 32],
+    enrolment_id: &Hash([0; 32]),
     device_key: &[0; 33],
 };
 
