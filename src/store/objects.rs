@@ -1,0 +1,491 @@
+//! Objects: tiles, entry bundles and the checkpoint, as files that any web server can serve.
+//! <https://c2sp.org/tlog-tiles>
+//!
+//! ```text
+//! <root>/checkpoint   <root>/tile/0/x001/234   <root>/tile/0/x001/234.p/5   <root>/tile/entries/000.p/3
+//! ```
+//!
+//! A file has its name only when all of its bytes are on stable storage, and an object never changes: a name that is
+//! taken by other bytes is an error, never overwritten. Of the partial objects of a tile the widest is kept; a narrower
+//! one is its prefix. The checkpoint is the one file that is replaced.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{self, PathBuf};
+use std::sync::Arc;
+
+use tlog::tile::{EntriesPath, Path, Tile};
+
+use super::disk::{Disk, DiskError, Op, parent};
+use super::{Guarded, StoreError};
+
+/// Hashes in a full tile, and entries in a full bundle.
+const FULL: u16 = 256;
+
+/// Where files are before they have a name. On the same file system, and swept at the start.
+const TEMP: &str = ".tmp";
+
+const CHECKPOINT: &str = "checkpoint";
+
+/// Why an object can't be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The name is taken by other bytes. The log would show two histories.
+    #[error("{0} exists with other bytes")]
+    Different(String),
+    /// The bytes can't be that object: a tile of width w has 32 w bytes, a bundle w entries.
+    #[error("{0} can't have these bytes")]
+    Malformed(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<DiskError> for ObjectError {
+    fn from(error: DiskError) -> ObjectError {
+        ObjectError::Store(error.into())
+    }
+}
+
+/// The files that the world reads.
+pub struct Objects {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+    state: Guarded<State>,
+}
+
+#[derive(Default)]
+struct State {
+    temps: u64,
+    /// Folders that are known to be there.
+    folders: HashSet<PathBuf>,
+    /// Folders with names that are not synced yet.
+    unsynced: BTreeSet<PathBuf>,
+    /// Objects put since the last [`Objects::sync_dirs`], without their widths.
+    fresh: BTreeSet<Slot>,
+    /// Those whose narrower partials can go.
+    settled: BTreeSet<Slot>,
+}
+
+/// A tile or a bundle, whatever its width: `None` is the level of the bundles.
+type Slot = (Option<u8>, u64);
+
+impl Objects {
+    /// Opens the folder, or makes it.
+    pub fn open(disk: &Arc<dyn Disk>, root: &path::Path) -> Result<Objects, ObjectError> {
+        let temp = root.join(TEMP);
+        disk.create_dir_all(&temp)?;
+        for name in disk.list(&temp)? {
+            disk.remove(&temp.join(name))?;
+        }
+        Ok(Objects {
+            disk: Arc::clone(disk),
+            root: root.to_owned(),
+            state: Guarded::new(State::default()),
+        })
+    }
+
+    /// Stores an object; its bytes are then on stable storage, and its name is after [`Objects::sync_dirs`].
+    ///
+    /// An object that is there already must have the same bytes, and is left alone.
+    pub fn put(&self, at: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
+        self.store(at, bytes, false)
+    }
+
+    /// As [`Objects::put`], but writes a new file even when the object is there.
+    ///
+    /// For the start: what can be read may never have reached the disk.
+    pub fn put_anew(&self, at: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
+        self.store(at, bytes, true)
+    }
+
+    fn store(&self, at: &Path, bytes: &[u8], anew: bool) -> Result<(), ObjectError> {
+        let slot = match at {
+            Path::Checkpoint => return self.replace_checkpoint(bytes),
+            Path::Tile(tile) => (Some(tile.level), tile.index),
+            Path::Entries(entries) => (None, entries.index),
+        };
+        let width = width(at);
+        if prefix(at, bytes, width).is_none_or(|p| p.len() != bytes.len()) {
+            return Err(ObjectError::Malformed(name(at)));
+        }
+        let path = self.root.join(name(at));
+        let there = self.disk.read(&path)?;
+        if there.as_ref().is_some_and(|there| there != bytes) {
+            return Err(ObjectError::Different(name(at)));
+        }
+        self.state.with(|state| {
+            if there.is_none() || anew {
+                let temp = self.root.join(TEMP).join(state.temps.to_string());
+                state.temps += 1;
+                self.write(state, &temp, &path, bytes)?;
+            }
+            // Also when it was there: the process that wrote it may have stopped before its name was synced.
+            state.unsynced.insert(parent(&path).to_owned());
+            state.fresh.insert(slot);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        state: &mut State,
+        temp: &path::Path,
+        path: &path::Path,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.make_folder(state, parent(path))?;
+        let written = self.disk.create(temp).and_then(|file| {
+            file.write_at(0, bytes)?;
+            file.sync_all()
+        });
+        if let Err(e) = written {
+            if e.is_no_space() {
+                self.disk.remove(temp)?;
+            }
+            return Err(e.into());
+        }
+        Ok(self.disk.rename(temp, path)?)
+    }
+
+    /// Makes a folder, and remembers which names have to be synced.
+    fn make_folder(&self, state: &mut State, folder: &path::Path) -> Result<(), StoreError> {
+        if folder == self.root || state.folders.contains(folder) {
+            return Ok(());
+        }
+        let above = parent(folder);
+        self.make_folder(state, above)?;
+        self.disk.create_dir(folder)?;
+        state.unsynced.insert(above.to_owned());
+        // Partial tiles have a folder each, so this set is not for ever.
+        if state.folders.len() > 4096 {
+            state.folders.clear();
+        }
+        state.folders.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// Makes the names of everything that was put durable.
+    pub fn sync_dirs(&self) -> Result<(), ObjectError> {
+        self.state.with(|state| {
+            for folder in std::mem::take(&mut state.unsynced) {
+                self.disk.sync_dir(&folder)?;
+            }
+            let fresh = std::mem::take(&mut state.fresh);
+            state.settled.extend(fresh);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Removes the partial objects that a wider one has made superfluous, as far as the wider one's name is synced.
+    ///
+    /// Readers lose nothing: [`Objects::get`] answers a narrower width from the wider object. Says how many have gone.
+    pub fn prune(&self) -> Result<usize, ObjectError> {
+        let gone = self.state.with(|state| {
+            let mut gone = 0;
+            while let Some(slot) = state.settled.pop_first() {
+                // A folder that may be made again must not be thought to be there.
+                state.folders.remove(&self.partials(slot));
+                gone += self.prune_one(slot)?;
+            }
+            Ok(gone)
+        })?;
+        Ok(gone)
+    }
+
+    fn prune_one(&self, slot: Slot) -> Result<usize, StoreError> {
+        let folder = self.partials(slot);
+        let full = self.disk.exists(&self.root.join(name(&at(slot, FULL))))?;
+        let mut widths = self.widths(slot)?;
+        if !full {
+            widths.pop();
+        }
+        for width in &widths {
+            self.disk.remove(&folder.join(width.to_string()))?;
+        }
+        if full {
+            self.disk.remove_dir(&folder)?;
+        }
+        Ok(widths.len())
+    }
+
+    /// Replaces the checkpoint, durably. A reader finds the old one or the new one.
+    ///
+    /// The caller sees to it that the new one is larger, and that its objects are there.
+    pub fn replace_checkpoint(&self, bytes: &[u8]) -> Result<(), ObjectError> {
+        self.state.with(|state| {
+            let temp = self.root.join(TEMP).join(state.temps.to_string());
+            state.temps += 1;
+            self.write(state, &temp, &self.root.join(CHECKPOINT), bytes)?;
+            Ok(self.disk.sync_dir(&self.root)?)
+        })?;
+        Ok(())
+    }
+
+    /// The checkpoint; `None` before the first.
+    pub fn checkpoint(&self) -> Result<Option<Vec<u8>>, ObjectError> {
+        Ok(self.disk.read(&self.root.join(CHECKPOINT))?)
+    }
+
+    /// An object, `None` if it is not there. A partial one is also answered as the prefix of a wider or full one.
+    pub fn get(&self, wanted: &Path) -> Result<Option<Vec<u8>>, ObjectError> {
+        let slot = match wanted {
+            Path::Checkpoint => return self.checkpoint(),
+            Path::Tile(tile) => (Some(tile.level), tile.index),
+            Path::Entries(entries) => (None, entries.index),
+        };
+        let width = width(wanted);
+        // Between the look into the folder and the read a wider object may have taken the place of this one.
+        for _ in 0..8 {
+            if let Some(bytes) = self.disk.read(&self.root.join(name(&at(slot, FULL))))? {
+                return cut(wanted, bytes, width).map(Some);
+            }
+            let Some(widest) = self.widths(slot)?.pop().filter(|widest| *widest >= width) else {
+                return Ok(None);
+            };
+            if let Some(bytes) = self.disk.read(&self.root.join(name(&at(slot, widest))))? {
+                return cut(wanted, bytes, width).map(Some);
+            }
+        }
+        let missing = DiskError::new(
+            Op::Read,
+            &self.root.join(name(wanted)),
+            std::io::ErrorKind::NotFound.into(),
+        );
+        Err(missing.into())
+    }
+
+    /// The folder of the partial objects of a slot.
+    fn partials(&self, slot: Slot) -> PathBuf {
+        self.root.join(format!("{}.p", name(&at(slot, FULL))))
+    }
+
+    /// The widths of the partial objects that are there, the widest last.
+    fn widths(&self, slot: Slot) -> Result<Vec<u16>, StoreError> {
+        let names = self.disk.list(&self.partials(slot))?;
+        let mut widths: Vec<u16> = names
+            .iter()
+            .filter_map(|n| n.parse().ok())
+            .filter(|w| (1..FULL).contains(w))
+            .collect();
+        widths.sort_unstable();
+        Ok(widths)
+    }
+}
+
+fn at((level, index): Slot, width: u16) -> Path {
+    match level {
+        Some(level) => Path::Tile(Tile {
+            level,
+            index,
+            width,
+        }),
+        None => Path::Entries(EntriesPath { index, width }),
+    }
+}
+
+fn name(at: &Path) -> String {
+    match at {
+        Path::Tile(tile) => tile.path(),
+        Path::Entries(entries) => entries.path(),
+        Path::Checkpoint => CHECKPOINT.to_owned(),
+    }
+}
+
+fn width(at: &Path) -> u16 {
+    match at {
+        Path::Tile(tile) => tile.width,
+        Path::Entries(entries) => entries.width,
+        Path::Checkpoint => 0,
+    }
+}
+
+/// The first `width` hashes of a tile, or the first `width` entries of a bundle.
+fn prefix<'a>(at: &Path, bytes: &'a [u8], width: u16) -> Option<&'a [u8]> {
+    match at {
+        Path::Checkpoint => Some(bytes),
+        Path::Tile(_) => bytes.get(..usize::from(width) * tlog::Hash::LEN),
+        Path::Entries(_) => {
+            let mut end = 0;
+            for _ in 0..width {
+                let length = bytes.get(end..)?.first_chunk::<2>()?;
+                end += 2 + usize::from(u16::from_be_bytes(*length));
+            }
+            bytes.get(..end)
+        }
+    }
+}
+
+fn cut(wanted: &Path, mut bytes: Vec<u8>, width: u16) -> Result<Vec<u8>, ObjectError> {
+    let length = prefix(wanted, &bytes, width)
+        .ok_or_else(|| ObjectError::Malformed(name(wanted)))?
+        .len();
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::{Cut, MemoryDisk};
+    use super::*;
+
+    fn tile(level: u8, index: u64, width: u16) -> Path {
+        Path::Tile(Tile {
+            level,
+            index,
+            width,
+        })
+    }
+
+    fn bundle(index: u64, width: u16) -> Path {
+        Path::Entries(EntriesPath { index, width })
+    }
+
+    fn hashes(width: u16) -> Vec<u8> {
+        (0..width).flat_map(|i| [i as u8; 32]).collect()
+    }
+
+    fn entries(width: u16) -> Vec<u8> {
+        (0..width)
+            .flat_map(|i| {
+                [
+                    &(i % 50).to_be_bytes()[..],
+                    &vec![i as u8; usize::from(i % 50)],
+                ]
+                .concat()
+            })
+            .collect()
+    }
+
+    fn open(disk: &MemoryDisk) -> Objects {
+        Objects::open(&disk.shared(), path::Path::new("/log/public")).unwrap()
+    }
+
+    #[test]
+    fn narrower_widths_are_prefixes_of_what_is_there() {
+        let disk = MemoryDisk::new();
+        let objects = open(&disk);
+        assert_eq!(objects.get(&tile(0, 1234, 3)).unwrap(), None);
+        for width in [3, 5, 200, 256] {
+            objects.put(&tile(0, 1234, width), &hashes(width)).unwrap();
+            objects.put(&bundle(1234, width), &entries(width)).unwrap();
+            objects.sync_dirs().unwrap();
+            objects.prune().unwrap();
+            for narrower in 1..=width {
+                assert_eq!(
+                    objects.get(&tile(0, 1234, narrower)).unwrap().unwrap(),
+                    hashes(narrower)
+                );
+                assert_eq!(
+                    objects.get(&bundle(1234, narrower)).unwrap().unwrap(),
+                    entries(narrower)
+                );
+            }
+            if width < 256 {
+                assert_eq!(objects.get(&tile(0, 1234, width + 1)).unwrap(), None);
+                assert_eq!(objects.get(&bundle(1234, width + 1)).unwrap(), None);
+            }
+        }
+        assert_eq!(
+            disk.list(path::Path::new("/log/public/tile/0/x001"))
+                .unwrap(),
+            ["234"]
+        );
+        assert_eq!(
+            disk.list(path::Path::new("/log/public/.tmp")).unwrap(),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_object_never_changes() {
+        let disk = MemoryDisk::new();
+        let objects = open(&disk);
+        for at in [tile(0, 0, 256), tile(0, 1, 7), bundle(0, 256)] {
+            let bytes = if matches!(at, Path::Tile(_)) {
+                hashes(width(&at))
+            } else {
+                entries(width(&at))
+            };
+            objects.put(&at, &bytes).unwrap();
+            objects.put(&at, &bytes).unwrap();
+            objects.put_anew(&at, &bytes).unwrap();
+            let mut other = bytes.clone();
+            *other.last_mut().unwrap() ^= 1;
+            assert!(matches!(
+                objects.put(&at, &other),
+                Err(ObjectError::Different(_))
+            ));
+            assert!(matches!(
+                objects.put_anew(&at, &other),
+                Err(ObjectError::Different(_))
+            ));
+            assert_eq!(objects.get(&at).unwrap().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_the_name_are_refused() {
+        let objects = open(&MemoryDisk::new());
+        for (at, bytes) in [
+            (tile(0, 0, 2), hashes(3)),
+            (tile(0, 0, 2), hashes(1)),
+            (bundle(0, 9), entries(8)),
+            (bundle(0, 9), entries(10)),
+        ] {
+            assert!(matches!(
+                objects.put(&at, &bytes),
+                Err(ObjectError::Malformed(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn synced_objects_survive_a_power_cut_and_no_name_is_ever_torn() {
+        for seed in 0..200 {
+            let disk = MemoryDisk::new();
+            let objects = open(&disk);
+            objects.put(&tile(0, 0, 256), &hashes(256)).unwrap();
+            objects.put(&tile(0, 1, 9), &hashes(9)).unwrap();
+            objects.sync_dirs().unwrap();
+            objects.replace_checkpoint(b"old").unwrap();
+            objects.put(&tile(0, 1, 20), &hashes(20)).unwrap();
+            objects.put(&tile(0, 1_000, 256), &hashes(256)).unwrap();
+            if seed % 2 == 0 {
+                objects.sync_dirs().unwrap();
+                objects.prune().unwrap();
+            }
+            disk.cut_power(if seed < 2 { Cut::Lost } else { Cut::Some(seed) });
+            let objects = open(&disk);
+            assert_eq!(objects.get(&tile(0, 0, 256)).unwrap().unwrap(), hashes(256));
+            assert_eq!(objects.get(&tile(0, 1, 9)).unwrap().unwrap(), hashes(9));
+            assert_eq!(objects.checkpoint().unwrap().unwrap(), b"old");
+            for at in [tile(0, 1, 20), tile(0, 1_000, 256)] {
+                match objects.get(&at).unwrap() {
+                    Some(bytes) => assert_eq!(bytes, hashes(width(&at))),
+                    None => assert_eq!(seed % 2, 1, "seed {seed}: {} is gone", name(&at)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_leaves_nothing_behind_and_can_be_waited_for() {
+        let disk = MemoryDisk::new();
+        let objects = open(&disk);
+        disk.set_capacity(Some(1000));
+        assert!(matches!(
+            objects.put(&tile(0, 0, 256), &hashes(256)),
+            Err(ObjectError::Store(StoreError::NoSpace(_)))
+        ));
+        assert_eq!(
+            disk.list(path::Path::new("/log/public/.tmp")).unwrap(),
+            Vec::<String>::new()
+        );
+        assert_eq!(objects.get(&tile(0, 0, 256)).unwrap(), None);
+        disk.set_capacity(None);
+        objects.put(&tile(0, 0, 256), &hashes(256)).unwrap();
+        assert_eq!(objects.get(&tile(0, 0, 1)).unwrap().unwrap(), hashes(1));
+    }
+}
