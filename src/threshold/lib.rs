@@ -9,7 +9,7 @@
 //!  deal                    Enrolment ------------------->  ProviderShare::open     checks everything
 //!    s2 + mask, s1 sealed to the KemKey
 //!                                                          NonceSeed -> Commitment (D1 || E1)
-//!  Idle::unlock            <---------------- Challenge hash, Commitment
+//!  Idle::unlock            <-------------------  random, Commitment
 //!    Idle -> Committed -> ToSign
 //!  device signs ToSign::message
 //!    ToSign::finish        Pass ------------------------>  Pass::check             public checks only
