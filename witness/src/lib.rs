@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reading order: [`state`] (what is on disk, and what must never be guessed), [`witness`] (store,
-//! then sign), [`serve`] (HTTP), then [`config`], [`key`] and [`folder`].
+//! then sign), [`mod@serve`] (HTTP), then [`config`], [`key`] and [`folder`].
 //!
 //! The one promise (W-1): a head is on stable storage before a signature over it exists. A
 //! witness that forgot a head could be led to cosign another history, so a state that cannot be

@@ -17,7 +17,7 @@ use witness::key::KeyError;
 use witness::serve::ServeError;
 use witness::{Config, OpenError, TrustedLog, Witness, set_up};
 
-/// Cosigns checkpoints of transparency logs (https://c2sp.org/tlog-witness).
+/// Cosigns checkpoints of transparency logs, as c2sp.org/tlog-witness says.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 our own state can't be trusted, 4 the folder is
 /// in use by another process.

@@ -267,7 +267,7 @@ impl Witness {
         }
         // What was understood and stored is signed, not the bytes that came in.
         let note = Note::new(&cosign.checkpoint.to_text(), cosign.log_signatures)
-            .map_err(|error| RequestError::from(error))?;
+            .map_err(RequestError::from)?;
         self.cosign(log, &state, &note)
     }
 
