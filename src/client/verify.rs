@@ -12,7 +12,10 @@
 //!                                      └── seen ──▶ the head that the device had seen
 //! ```
 
-use crate::{base64::Bytes, receipt::{Included, Receipt, VERSION}};
+use crate::{
+    base64::Bytes,
+    receipt::{Included, Receipt, VERSION},
+};
 use scal3::{
     Claims, Credential, Document, Entry, Genesis, IssuingKey, Kind, OtherOpening,
     batch::Job,
@@ -79,7 +82,10 @@ impl Report {
     /// The answer to the question of that name.
     #[must_use]
     pub fn outcome(&self, id: &str) -> Option<Outcome> {
-        self.checks.iter().find(|check| check.id == id).map(|check| check.outcome)
+        self.checks
+            .iter()
+            .find(|check| check.id == id)
+            .map(|check| check.outcome)
     }
 }
 
@@ -87,14 +93,31 @@ impl Report {
 ///
 /// Witnesses are not among them: whether a head needs a quorum is for the trust file to say, and a quorum
 /// that is asked for and not met has failed.
-const AUTHORISED: &[&str] = &["log", "included", "opening", "genesis", "credential", "binding", "device", "joint", "place", "seen"];
+const AUTHORISED: &[&str] = &[
+    "log",
+    "included",
+    "opening",
+    "genesis",
+    "credential",
+    "binding",
+    "device",
+    "joint",
+    "place",
+    "seen",
+];
 
 /// Verifies a receipt against a trust file.
 #[must_use]
 pub fn verify(receipt: &Receipt, trust: &Policy) -> Report {
     let mut report = Lines::default();
     if receipt.version != VERSION {
-        report.failed("format", format!("version {:?}; this program reads {VERSION:?}", receipt.version));
+        report.failed(
+            "format",
+            format!(
+                "version {:?}; this program reads {VERSION:?}",
+                receipt.version
+            ),
+        );
         return report.finish();
     }
     let Some(head) = checkpoint(receipt, trust, &mut report) else {
@@ -126,14 +149,40 @@ fn checkpoint(receipt: &Receipt, trust: &Policy, report: &mut Lines) -> Option<H
     match trust.verify(&proof.checkpoint) {
         Ok(accepted) => {
             let checkpoint = accepted.checkpoint;
-            report.ok("log", format!("{} signed the head of {} entries", checkpoint.origin.as_str(), checkpoint.head.size));
-            let names: Vec<String> = accepted.witnesses.iter().map(|w| format!("{} at {}", w.name, w.time)).collect();
+            report.ok(
+                "log",
+                format!(
+                    "{} signed the head of {} entries",
+                    checkpoint.origin.as_str(),
+                    checkpoint.head.size
+                ),
+            );
+            let names: Vec<String> = accepted
+                .witnesses
+                .iter()
+                .map(|w| format!("{} at {}", w.name, w.time))
+                .collect();
             if trust.quorum_is_none() {
-                report.not_shown("witnesses", "the trust file asks for none: another history may exist");
+                report.not_shown(
+                    "witnesses",
+                    "the trust file asks for none: another history may exist",
+                );
             } else {
-                report.ok("witnesses", format!("{} of {}: {}", names.len(), trust.witnesses().len(), names.join(", ")));
+                report.ok(
+                    "witnesses",
+                    format!(
+                        "{} of {}: {}",
+                        names.len(),
+                        trust.witnesses().len(),
+                        names.join(", ")
+                    ),
+                );
             }
-            Some(Head { origin: checkpoint.origin.as_str().to_owned(), head: checkpoint.head, proof })
+            Some(Head {
+                origin: checkpoint.origin.as_str().to_owned(),
+                head: checkpoint.head,
+                proof,
+            })
         }
         Err(PolicyError::NoQuorum) => {
             report.ok("log", "signed the checkpoint");
@@ -151,12 +200,18 @@ fn included(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<(LeafI
     let leaf = LeafHash::of(receipt.entry.as_ref());
     let index = head.proof.index;
     if let Err(e) = head.proof.proof.verify(leaf, index, &head.head) {
-        report.failed("included", format!("the entry is not at index {index} of that head: {e}"));
+        report.failed(
+            "included",
+            format!("the entry is not at index {index} of that head: {e}"),
+        );
         return None;
     }
     match Entry::parse(receipt.entry.as_ref()) {
         Ok(entry) => {
-            report.ok("included", format!("the entry is number {index} of {}", head.head.size));
+            report.ok(
+                "included",
+                format!("the entry is number {index} of {}", head.head.size),
+            );
             Some((index, entry))
         }
         Err(e) => {
@@ -169,7 +224,10 @@ fn included(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<(LeafI
 /// Everything about the record inside the opening.
 fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, report: &mut Lines) {
     let Some(bytes) = &receipt.opening else {
-        report.not_shown("opening", "the receipt has no opening: what the entry is about stays hidden");
+        report.not_shown(
+            "opening",
+            "the receipt has no opening: what the entry is about stays hidden",
+        );
         return;
     };
     if opening::commitment(bytes.as_ref()) != entry.commitment {
@@ -177,7 +235,13 @@ fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, repor
         return;
     }
     if entry.kind != Kind::Instruction {
-        report.ok("opening", format!("the opening of an entry of kind {}, no instruction", entry.kind.number()));
+        report.ok(
+            "opening",
+            format!(
+                "the opening of an entry of kind {}, no instruction",
+                entry.kind.number()
+            ),
+        );
         return;
     }
     let submitted = match Submitted::parse(bytes.as_ref()) {
@@ -211,7 +275,13 @@ fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, repor
         Ok(signed) => {
             let place = Place::of(entry, index.get());
             match place.map(|place| signed.check_place(&place)) {
-                Some(Ok(())) => report.ok("place", format!("entered at {} ms, within its time; expires {} ms", entry.time_ms, metadata.expires_ms)),
+                Some(Ok(())) => report.ok(
+                    "place",
+                    format!(
+                        "entered at {} ms, within its time; expires {} ms",
+                        entry.time_ms, metadata.expires_ms
+                    ),
+                ),
                 Some(Err(refusal)) => report.failed("place", refusal),
                 None => report.failed("place", "the entry of an instruction has no index key"),
             }
@@ -222,15 +292,26 @@ fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, repor
     seen_on_history(receipt, head, &seen, report);
     document(receipt, &instruction_id, report);
     match genesis.map(|genesis| genesis.policy_hash()) {
-        Some(hash) if hash == metadata.policy => report.ok("policy", "authorised under the log's first policy"),
+        Some(hash) if hash == metadata.policy => {
+            report.ok("policy", "authorised under the log's first policy")
+        }
         _ => report.not_shown("policy", "the policy in force then is not in the receipt"),
     }
     if metadata.sequence == 0 {
         report.ok("sequence", "the first instruction of its credential");
     } else {
-        report.not_shown("sequence", format!("instruction {} of its credential; the one before is not in the receipt", metadata.sequence));
+        report.not_shown(
+            "sequence",
+            format!(
+                "instruction {} of its credential; the one before is not in the receipt",
+                metadata.sequence
+            ),
+        );
     }
-    report.not_shown("revocation", "that the credential had not been revoked before takes its status entries");
+    report.not_shown(
+        "revocation",
+        "that the credential had not been revoked before takes its status entries",
+    );
 }
 
 fn genesis(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<Genesis> {
@@ -243,10 +324,22 @@ fn genesis(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<Genesis
             (0, Kind::Genesis, Some(body)) => Genesis::parse(&body).map_err(|e| e.to_string()),
             _ => Err("that is not entry 0".into()),
         })
-        .and_then(|genesis| if genesis.origin == head.origin { Ok(genesis) } else { Err("entry 0 names another origin".into()) });
+        .and_then(|genesis| {
+            if genesis.origin == head.origin {
+                Ok(genesis)
+            } else {
+                Err("entry 0 names another origin".into())
+            }
+        });
     match parsed {
         Ok(genesis) => {
-            report.ok("genesis", format!("entry 0 of this log names {} issuing key(s)", genesis.issuing_keys.len()));
+            report.ok(
+                "genesis",
+                format!(
+                    "entry 0 of this log names {} issuing key(s)",
+                    genesis.issuing_keys.len()
+                ),
+            );
             Some(genesis)
         }
         Err(e) => {
@@ -257,14 +350,32 @@ fn genesis(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<Genesis
 }
 
 /// The credential, if its issuing is in the log and an issuing key of the log signed it.
-fn credential(receipt: &Receipt, head: &Head, genesis: Option<&Genesis>, submitted: &Submitted, report: &mut Lines) -> Option<Credential> {
-    let (Some(bytes), Some(issued), Some(genesis)) = (&receipt.credential, &receipt.issued, genesis) else {
-        report.not_shown("credential", "the credential, its entry, or the issuing keys are not in the receipt");
+fn credential(
+    receipt: &Receipt,
+    head: &Head,
+    genesis: Option<&Genesis>,
+    submitted: &Submitted,
+    report: &mut Lines,
+) -> Option<Credential> {
+    let (Some(bytes), Some(issued), Some(genesis)) =
+        (&receipt.credential, &receipt.issued, genesis)
+    else {
+        report.not_shown(
+            "credential",
+            "the credential, its entry, or the issuing keys are not in the receipt",
+        );
         return None;
     };
     match issued_credential(bytes, issued, head, genesis, submitted) {
         Ok(credential) => {
-            report.ok("credential", format!("issued by {}, entry {}; signed by an issuing key of the log", credential.claims().issuer, issued.index));
+            report.ok(
+                "credential",
+                format!(
+                    "issued by {}, entry {}; signed by an issuing key of the log",
+                    credential.claims().issuer,
+                    issued.index
+                ),
+            );
             Some(credential)
         }
         Err(e) => {
@@ -274,9 +385,18 @@ fn credential(receipt: &Receipt, head: &Head, genesis: Option<&Genesis>, submitt
     }
 }
 
-fn issued_credential(bytes: &Bytes, issued: &Included, head: &Head, genesis: &Genesis, submitted: &Submitted) -> Result<Credential, String> {
+fn issued_credential(
+    bytes: &Bytes,
+    issued: &Included,
+    head: &Head,
+    genesis: &Genesis,
+    submitted: &Submitted,
+) -> Result<Credential, String> {
     let entry = other(issued, head)?;
-    let opening = issued.opening.as_ref().ok_or("the opening of the issuing entry is not in the receipt")?;
+    let opening = issued
+        .opening
+        .as_ref()
+        .ok_or("the opening of the issuing entry is not in the receipt")?;
     if entry.kind != Kind::Status || opening::commitment(opening.as_ref()) != entry.commitment {
         return Err("the issuing entry does not commit to what the receipt shows".into());
     }
@@ -298,7 +418,11 @@ fn issued_credential(bytes: &Bytes, issued: &Included, head: &Head, genesis: &Ge
         .find_map(|key| Credential::open(bytes.as_ref(), &key).ok())
         .ok_or("no issuing key of the log signed the credential")?;
     let Claims { provider, .. } = credential.claims();
-    if !genesis.issuing_keys.iter().any(|key| scal3::credential::provider_id(key) == *provider) {
+    if !genesis
+        .issuing_keys
+        .iter()
+        .any(|key| scal3::credential::provider_id(key) == *provider)
+    {
         return Err("the credential names another provider".into());
     }
     if credential.id() != status.credential {
@@ -310,7 +434,9 @@ fn issued_credential(bytes: &Bytes, issued: &Included, head: &Head, genesis: &Ge
 /// Another entry, shown to be under the same head.
 fn other(included: &Included, head: &Head) -> Result<Entry, String> {
     let index = LeafIndex::new(included.index).map_err(|e| e.to_string())?;
-    let proof = InclusionProof { hashes: hashes(&included.hashes)? };
+    let proof = InclusionProof {
+        hashes: hashes(&included.hashes)?,
+    };
     proof
         .verify(LeafHash::of(included.entry.as_ref()), index, &head.head)
         .map_err(|e| format!("not at index {index} of that head: {e}"))?;
@@ -319,32 +445,70 @@ fn other(included: &Included, head: &Head) -> Result<Entry, String> {
 
 fn hashes(list: &[Bytes]) -> Result<Vec<Hash>, String> {
     list.iter()
-        .map(|bytes| bytes.as_ref().try_into().map(Hash).map_err(|_| "a hash of the proof has not 32 bytes".to_owned()))
+        .map(|bytes| {
+            bytes
+                .as_ref()
+                .try_into()
+                .map(Hash)
+                .map_err(|_| "a hash of the proof has not 32 bytes".to_owned())
+        })
         .collect()
 }
 
 /// Each of the three by itself, so that a report names every one that fails.
 fn signatures(job: &Job, report: &mut Lines) {
-    let binding = job.binding_sig.verify(&job.binding_key, &job.device_sig.to_bytes());
-    report.judge("binding", binding, "the one-time key signed the device's signature", |BadSignature| "the one-time key did not sign the device's signature");
+    let binding = job
+        .binding_sig
+        .verify(&job.binding_key, &job.device_sig.to_bytes());
+    report.judge(
+        "binding",
+        binding,
+        "the one-time key signed the device's signature",
+        |BadSignature| "the one-time key did not sign the device's signature",
+    );
     let device = job.device_sig.verify(&job.device_key, &job.device_message);
-    report.judge("device", device, "the enrolled device signed", |BadSignature| "the enrolled device did not sign this");
-    let joint = job.challenge.verify(&job.joint_key, &[&job.message], &job.c, &job.z);
-    report.judge("joint", joint, "the second factor and the provider signed together", |e| match e {
-        JointError::Identity => "the joint signature is void",
-        JointError::Mismatch => "the joint key did not sign this",
-    });
+    report.judge(
+        "device",
+        device,
+        "the enrolled device signed",
+        |BadSignature| "the enrolled device did not sign this",
+    );
+    let joint = job
+        .challenge
+        .verify(&job.joint_key, &[&job.message], &job.c, &job.z);
+    report.judge(
+        "joint",
+        joint,
+        "the second factor and the provider signed together",
+        |e| match e {
+            JointError::Identity => "the joint signature is void",
+            JointError::Mismatch => "the joint key did not sign this",
+        },
+    );
 }
 
 fn seen_on_history(receipt: &Receipt, head: &Head, seen: &TreeHead, report: &mut Lines) {
     let Some(list) = &receipt.seen else {
-        report.not_shown("seen", "no proof that the head the device had seen is on this history");
+        report.not_shown(
+            "seen",
+            "no proof that the head the device had seen is on this history",
+        );
         return;
     };
-    let verdict = hashes(list).and_then(|hashes| ConsistencyProof { hashes }.verify(seen, &head.head).map_err(|e| e.to_string()));
-    report.judge("seen", verdict, format!("the head of {} entries that the device had seen is on this history", seen.size), |e| {
-        format!("the device had seen another history: {e}")
+    let verdict = hashes(list).and_then(|hashes| {
+        ConsistencyProof { hashes }
+            .verify(seen, &head.head)
+            .map_err(|e| e.to_string())
     });
+    report.judge(
+        "seen",
+        verdict,
+        format!(
+            "the head of {} entries that the device had seen is on this history",
+            seen.size
+        ),
+        |e| format!("the device had seen another history: {e}"),
+    );
 }
 
 fn document(receipt: &Receipt, instruction_id: &Hash, report: &mut Lines) {
@@ -353,7 +517,10 @@ fn document(receipt: &Receipt, instruction_id: &Hash, report: &mut Lines) {
         return;
     };
     match Document::parse(bytes.as_ref()) {
-        Ok(document) if document.id() == *instruction_id => report.ok("text", format!("the text of this {} is what was authorised", document.class)),
+        Ok(document) if document.id() == *instruction_id => report.ok(
+            "text",
+            format!("the text of this {} is what was authorised", document.class),
+        ),
         Ok(_) => report.failed("text", "the text is not what was authorised"),
         Err(e) => report.failed("text", e),
     }
@@ -365,7 +532,11 @@ struct Lines(Vec<Check>);
 
 impl Lines {
     fn add(&mut self, id: &'static str, outcome: Outcome, says: impl Display) {
-        self.0.push(Check { id, outcome, says: says.to_string() });
+        self.0.push(Check {
+            id,
+            outcome,
+            says: says.to_string(),
+        });
     }
 
     fn ok(&mut self, id: &'static str, says: impl Display) {
@@ -380,7 +551,13 @@ impl Lines {
         self.add(id, Outcome::NotShown, says);
     }
 
-    fn judge<E, S: Display>(&mut self, id: &'static str, verdict: Result<(), E>, good: impl Display, bad: impl FnOnce(E) -> S) {
+    fn judge<E, S: Display>(
+        &mut self,
+        id: &'static str,
+        verdict: Result<(), E>,
+        good: impl Display,
+        bad: impl FnOnce(E) -> S,
+    ) {
         match verdict {
             Ok(()) => self.ok(id, good),
             Err(e) => self.failed(id, bad(e)),
@@ -389,7 +566,11 @@ impl Lines {
 
     fn finish(self) -> Report {
         let checks = self.0;
-        let is_ok = |id: &str| checks.iter().any(|check| check.id == id && check.outcome == Outcome::Ok);
+        let is_ok = |id: &str| {
+            checks
+                .iter()
+                .any(|check| check.id == id && check.outcome == Outcome::Ok)
+        };
         let verdict = if checks.iter().any(|check| check.outcome == Outcome::Failed) {
             Verdict::Failed
         } else if AUTHORISED.iter().all(|id| is_ok(id)) {
