@@ -121,18 +121,13 @@ impl Checkpoint {
     /// The checkpoint of the log `origin` at `head`, without extensions.
     #[must_use]
     pub fn new(origin: Origin, head: TreeHead) -> Checkpoint {
-        Checkpoint {
-            origin,
-            head,
-            extensions: Vec::new(),
-        }
+        Checkpoint { origin, head, extensions: Vec::new() }
     }
 
     /// Reads the text of a checkpoint note: the part before the signatures.
     pub fn parse_text(text: &str) -> Result<Checkpoint, CheckpointError> {
         let mut lines = Lines::new(text);
-        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
-        else {
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(CheckpointError::Lines);
         };
         let origin = Origin::new(origin)?;
@@ -149,11 +144,7 @@ impl Checkpoint {
         if !lines.rest().is_empty() {
             return Err(CheckpointError::Lines);
         }
-        Ok(Checkpoint {
-            origin,
-            head: TreeHead { size, root },
-            extensions,
-        })
+        Ok(Checkpoint { origin, head: TreeHead { size, root }, extensions })
     }
 
     /// The text to be signed. Extension lines that [`Checkpoint::parse_text`] would refuse are
@@ -184,16 +175,10 @@ mod tests {
         for (bad, error) in [
             (text.replace("2085", "02085"), CheckpointError::Size),
             (text.replace("2I=", "2J="), CheckpointError::Root),
-            (
-                text.replace("\n", "\r\n"),
-                OriginError::ControlCharacter.into(),
-            ),
+            (text.replace("\n", "\r\n"), OriginError::ControlCharacter.into()),
             (text.clone() + "\n", CheckpointError::Extension),
             (text.clone() + "more", CheckpointError::Lines),
-            (
-                text.replace("20852163", "9223372036854775808"),
-                CheckpointError::Size,
-            ),
+            (text.replace("20852163", "9223372036854775808"), CheckpointError::Size),
         ] {
             assert_eq!(Checkpoint::parse_text(&bad), Err(error), "{bad:?}");
         }

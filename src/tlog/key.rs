@@ -112,9 +112,7 @@ impl KeyId {
         if hex.len() != 8 || !hex.bytes().all(lowercase) {
             return None;
         }
-        u32::from_str_radix(hex, 16)
-            .ok()
-            .map(|id| KeyId(id.to_be_bytes()))
+        u32::from_str_radix(hex, 16).ok().map(|id| KeyId(id.to_be_bytes()))
     }
 
     /// The ID of a key of type `kind`, for the types that have a rule.
@@ -247,12 +245,7 @@ impl Vkey {
         if has_rule && id != KeyId::of(&name, kind, key) {
             return Err(VkeyError::KeyIdMismatch);
         }
-        Ok(Vkey {
-            name,
-            id,
-            kind,
-            key: key.to_vec(),
-        })
+        Ok(Vkey { name, id, kind, key: key.to_vec() })
     }
 
     /// The verifier key of an Ed25519 public key that signs note texts (type 0x01).
@@ -268,12 +261,7 @@ impl Vkey {
     }
 
     fn from_ed25519(name: KeyName, kind: u8, key: [u8; 32]) -> Vkey {
-        Vkey {
-            id: KeyId::of(&name, kind, &key),
-            name,
-            kind,
-            key: key.to_vec(),
-        }
+        Vkey { id: KeyId::of(&name, kind, &key), name, kind, key: key.to_vec() }
     }
 
     /// The key name.
@@ -337,10 +325,7 @@ impl FromStr for Vkey {
 /// messages.
 #[must_use]
 pub fn verify_ed25519(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(key).is_ok_and(|key| {
-        key.verify_strict(message, &Signature::from_bytes(signature))
-            .is_ok()
-    })
+    VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }
 
 /// An Ed25519 secret key with its name. Not `Clone`; wiped on drop; prints its name only.
@@ -374,9 +359,7 @@ impl Ed25519Secret {
     }
 
     pub(crate) fn parse(secret: &str, kind: u8) -> Result<Ed25519Secret, SecretError> {
-        let rest = secret
-            .strip_prefix(SECRET_PREFIX)
-            .ok_or(SecretError::Format)?;
+        let rest = secret.strip_prefix(SECRET_PREFIX).ok_or(SecretError::Format)?;
         let mut parts = rest.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(SecretError::Format);
@@ -488,30 +471,15 @@ mod tests {
     #[test]
     fn vkey_has_one_spelling() {
         assert_eq!(Vkey::parse(VKEY).unwrap().to_string(), VKEY);
-        assert_eq!(
-            Vkey::parse(&VKEY.replace("530d903a", "530D903A")),
-            Err(VkeyError::KeyId)
-        );
+        assert_eq!(Vkey::parse(&VKEY.replace("530d903a", "530D903A")), Err(VkeyError::KeyId));
         assert_eq!(Vkey::parse(&format!("{VKEY}=")), Err(VkeyError::Base64));
         assert_eq!(Vkey::parse(&format!("{VKEY}\n")), Err(VkeyError::Base64));
-        assert_eq!(
-            Vkey::parse(&format!("+{VKEY}")),
-            Err(VkeyError::Name(KeyNameError::Empty))
-        );
+        assert_eq!(Vkey::parse(&format!("+{VKEY}")), Err(VkeyError::Name(KeyNameError::Empty)));
     }
 
     #[test]
     fn key_names_refuse_what_would_split_a_line_or_a_vkey() {
-        for bad in [
-            "",
-            "a b",
-            "a+b",
-            "a\u{a0}b",
-            "a\u{2003}b",
-            "a\nb",
-            "a\rb",
-            "a\x01b",
-        ] {
+        for bad in ["", "a b", "a+b", "a\u{a0}b", "a\u{2003}b", "a\nb", "a\rb", "a\x01b"] {
             assert!(KeyName::new(bad).is_err(), "{bad:?}");
         }
         assert!(KeyName::new(&"a".repeat(255)).is_ok());
@@ -532,10 +500,7 @@ mod tests {
         assert_eq!(Signer::parse(&text).unwrap().vkey(), signer.vkey());
         assert_eq!(Cosigner::parse(&text).err(), Some(SecretError::Kind(0x01)));
         let renamed = text.replace("example.com", "example.org");
-        assert_eq!(
-            Signer::parse(&renamed).err(),
-            Some(SecretError::KeyIdMismatch)
-        );
+        assert_eq!(Signer::parse(&renamed).err(), Some(SecretError::KeyIdMismatch));
     }
 
     #[test]

@@ -64,22 +64,16 @@ impl SignatureLine {
         let name = KeyName::new(name)?;
         let bytes = text::from_base64(bytes).ok_or(SignatureLineError::Base64)?;
         match bytes.split_first_chunk::<4>() {
-            Some((key_id, signature)) if !signature.is_empty() => Ok(SignatureLine {
-                name,
-                key_id: KeyId(*key_id),
-                signature: signature.to_vec(),
-            }),
+            Some((key_id, signature)) if !signature.is_empty() => {
+                Ok(SignatureLine { name, key_id: KeyId(*key_id), signature: signature.to_vec() })
+            }
             _ => Err(SignatureLineError::TooShort),
         }
     }
 
     /// The line that carries `signature` by `key`.
     pub(crate) fn by(key: &Vkey, signature: Vec<u8>) -> SignatureLine {
-        SignatureLine {
-            name: key.name().clone(),
-            key_id: key.id(),
-            signature,
-        }
+        SignatureLine { name: key.name().clone(), key_id: key.id(), signature }
     }
 
     /// The name of the key that is said to have signed.
@@ -246,10 +240,7 @@ impl Note {
         if signatures.len() > MAX_SIGNATURES {
             return Err(NoteError::TooManySignatures);
         }
-        let note = Note {
-            text: text.to_owned(),
-            signatures,
-        };
+        let note = Note { text: text.to_owned(), signatures };
         if note.to_text().len() > MAX_NOTE {
             return Err(NoteError::TooLong);
         }
@@ -274,10 +265,7 @@ impl Note {
         let note = text::check(bytes)?;
         // The text may contain empty lines; the last one in the note ends it.
         let (before, lines) = note.rsplit_once("\n\n").ok_or(NoteError::NoEmptyLine)?;
-        let text = note
-            .get(..before.len() + 1)
-            .ok_or(NoteError::NoEmptyLine)?
-            .to_owned();
+        let text = note.get(..before.len() + 1).ok_or(NoteError::NoEmptyLine)?.to_owned();
         if lines.is_empty() || !lines.ends_with('\n') {
             return Err(NoteError::NoSignature);
         }
@@ -340,10 +328,7 @@ impl Note {
     }
 
     /// [`Note::open`] over keys that are looked up by line instead of listed.
-    pub(crate) fn open_with<'a, I>(
-        &'a self,
-        known: impl Fn(&'a SignatureLine) -> I,
-    ) -> Result<Opened<'a>, OpenError>
+    pub(crate) fn open_with<'a, I>(&'a self, known: impl Fn(&'a SignatureLine) -> I) -> Result<Opened<'a>, OpenError>
     where
         I: Iterator<Item = &'a Vkey>,
     {
@@ -357,12 +342,7 @@ impl Note {
                     None => {}
                     Some(Err(())) => tried = true,
                     Some(Ok(time)) => {
-                        verified.push(Verified {
-                            place,
-                            line,
-                            key,
-                            time,
-                        });
+                        verified.push(Verified { place, line, key, time });
                         found = true;
                         break;
                     }
@@ -375,10 +355,7 @@ impl Note {
         if verified.is_empty() {
             return Err(OpenError::NoKnownKey);
         }
-        Ok(Opened {
-            text: &self.text,
-            verified,
-        })
+        Ok(Opened { text: &self.text, verified })
     }
 }
 
@@ -412,15 +389,9 @@ mod tests {
                 assert_eq!(Note::parse(&note.to_bytes()).as_ref(), Ok(&note));
             }
         }
-        assert_eq!(
-            note.with_signature(signer("a", 100).sign(TEXT)),
-            Err(NoteError::TooManySignatures)
-        );
+        assert_eq!(note.with_signature(signer("a", 100).sign(TEXT)), Err(NoteError::TooManySignatures));
         let more = note.to_text() + &note.signatures()[0].to_string_line();
-        assert_eq!(
-            Note::parse(more.as_bytes()),
-            Err(NoteError::TooManySignatures)
-        );
+        assert_eq!(Note::parse(more.as_bytes()), Err(NoteError::TooManySignatures));
     }
 
     impl SignatureLine {
@@ -464,10 +435,7 @@ mod tests {
         let (a, b) = (signer("a", 1), signer("b", 2));
         let note = Note::new(TEXT, vec![a.sign(TEXT), b.sign("another text\n")]).unwrap();
         let keys = [a.vkey().clone(), b.vkey().clone()];
-        assert_eq!(
-            note.open(&keys),
-            Err(OpenError::InvalidSignature { line: 1 })
-        );
+        assert_eq!(note.open(&keys), Err(OpenError::InvalidSignature { line: 1 }));
         assert!(note.open(&keys[..1]).is_ok());
         assert_eq!(note.open(&[]), Err(OpenError::NoKnownKey));
     }

@@ -210,13 +210,10 @@ impl Policy {
     /// witness by its name in the policy.
     #[must_use]
     pub fn quorum_met(&self, cosigned: &dyn Fn(&str) -> bool) -> bool {
-        let witnesses: Vec<bool> = (self.witnesses.iter())
-            .map(|witness| cosigned(&witness.name))
-            .collect();
+        let witnesses: Vec<bool> = (self.witnesses.iter()).map(|witness| cosigned(&witness.name)).collect();
         let count = |witness: usize| witnesses.get(witness).copied().unwrap_or(false);
         // Nobody is asked for, nobody can be missing.
-        self.fold(count, |met, _, threshold| met >= threshold)
-            .unwrap_or(true)
+        self.fold(count, |met, _, threshold| met >= threshold).unwrap_or(true)
     }
 
     /// Whether any two quorums have a witness in common.
@@ -229,21 +226,14 @@ impl Policy {
         // cannot be. In a group, members that can be split serve both sets and each of the
         // others serves one: both reach k when the k + k places they need are at most one
         // from each member and a second one from each that can be split.
-        let split = self.fold(
-            |_| false,
-            |split, members, threshold| 2 * threshold <= members + split,
-        );
+        let split = self.fold(|_| false, |split, members, threshold| 2 * threshold <= members + split);
         // The empty set satisfies `none`, and has nothing in common with itself.
         !split.unwrap_or(true)
     }
 
     /// Works out a yes or no for the quorum from one for each witness: `group` is told how many
     /// members say yes, how many there are, and the threshold. `None` for the quorum `none`.
-    fn fold(
-        &self,
-        witness: impl Fn(usize) -> bool,
-        group: impl Fn(usize, usize, usize) -> bool,
-    ) -> Option<bool> {
+    fn fold(&self, witness: impl Fn(usize) -> bool, group: impl Fn(usize, usize, usize) -> bool) -> Option<bool> {
         let mut groups: Vec<bool> = Vec::with_capacity(self.groups.len());
         let value = |groups: &[bool], member: &Member| match *member {
             Member::Witness(place) => witness(place),
@@ -279,11 +269,7 @@ impl Policy {
                 OpenError::NoKnownKey => PolicyError::NotSigned,
                 bad => PolicyError::Signature(bad),
             })?;
-        let signed = self
-            .logs
-            .iter()
-            .filter(of_origin)
-            .any(|log| opened.is_by(&log.vkey));
+        let signed = self.logs.iter().filter(of_origin).any(|log| opened.is_by(&log.vkey));
         if !signed {
             return Err(PolicyError::NotSigned);
         }
@@ -302,10 +288,7 @@ impl Policy {
         if !self.quorum_met(&|name| witnesses.iter().any(|witness| witness.name == name)) {
             return Err(PolicyError::NoQuorum);
         }
-        Ok(Accepted {
-            checkpoint,
-            witnesses,
-        })
+        Ok(Accepted { checkpoint, witnesses })
     }
 }
 
@@ -322,18 +305,10 @@ struct Parser {
 impl Parser {
     fn read(policy: &[u8]) -> Result<Policy, PolicySyntaxError> {
         if policy.len() > MAX_POLICY {
-            return Err(PolicySyntaxError {
-                line: 1,
-                fault: PolicyFault::TooLong,
-            });
+            return Err(PolicySyntaxError { line: 1, fault: PolicyFault::TooLong });
         }
         let mut parser = Parser {
-            policy: Policy {
-                logs: Vec::new(),
-                witnesses: Vec::new(),
-                groups: Vec::new(),
-                quorum: None,
-            },
+            policy: Policy { logs: Vec::new(), witnesses: Vec::new(), groups: Vec::new(), quorum: None },
             quorum_seen: false,
             names: BTreeMap::new(),
             members: BTreeSet::new(),
@@ -343,16 +318,10 @@ impl Parser {
         let mut line_number = 0;
         for line in policy.split(|&byte| byte == b'\n') {
             line_number += 1;
-            parser.line(line).map_err(|fault| PolicySyntaxError {
-                line: line_number,
-                fault,
-            })?;
+            parser.line(line).map_err(|fault| PolicySyntaxError { line: line_number, fault })?;
         }
         if !parser.quorum_seen {
-            return Err(PolicySyntaxError {
-                line: line_number,
-                fault: PolicyFault::NoQuorum,
-            });
+            return Err(PolicySyntaxError { line: line_number, fault: PolicyFault::NoQuorum });
         }
         Ok(parser.policy)
     }
@@ -372,9 +341,7 @@ impl Parser {
             ["log", vkey, url] => self.log(vkey, Some(url)),
             ["witness", name, vkey] => self.witness(name, vkey, None),
             ["witness", name, vkey, url] => self.witness(name, vkey, Some(url)),
-            ["group", name, threshold, members @ ..] if !members.is_empty() => {
-                self.group(name, threshold, members)
-            }
+            ["group", name, threshold, members @ ..] if !members.is_empty() => self.group(name, threshold, members),
             ["quorum", name] => self.quorum(name),
             ["log" | "witness" | "group" | "quorum", ..] => Err(PolicyFault::Words),
             _ => Err(PolicyFault::Keyword),
@@ -406,11 +373,7 @@ impl Parser {
         if !self.witness_keys.insert(vkey.public_key().to_vec()) {
             return Err(PolicyFault::DuplicateKey);
         }
-        let witness = Witness {
-            name: name.to_owned(),
-            vkey,
-            url: url.map(ToOwned::to_owned),
-        };
+        let witness = Witness { name: name.to_owned(), vkey, url: url.map(ToOwned::to_owned) };
         let place = push(&mut self.policy.witnesses, witness)?;
         self.define(name, Member::Witness(place))
     }
@@ -510,10 +473,7 @@ mod tests {
     }
 
     fn checkpoint() -> String {
-        let head = TreeHead {
-            size: TreeSize::new(5).unwrap(),
-            root: Hash([3; 32]),
-        };
+        let head = TreeHead { size: TreeSize::new(5).unwrap(), root: Hash([3; 32]) };
         let origin = "example.com/log".parse().unwrap();
         Checkpoint::new(origin, head).to_text()
     }
@@ -535,21 +495,12 @@ mod tests {
         assert_eq!(fault("group w1 any w2\n"), PolicyFault::DuplicateName);
         assert_eq!(fault("group g any g\n"), PolicyFault::UnknownName);
         assert_eq!(fault("group g any w1 w1\n"), PolicyFault::MemberTwice);
-        assert_eq!(
-            fault("group g any w1\ngroup h any w1\n"),
-            PolicyFault::MemberTwice
-        );
+        assert_eq!(fault("group g any w1\ngroup h any w1\n"), PolicyFault::MemberTwice);
         assert_eq!(fault("quorum w1\r\n"), PolicyFault::ControlCharacter);
         assert_eq!(fault("Quorum w1\n"), PolicyFault::Keyword);
         assert_eq!(fault("quorum w1 w2\n"), PolicyFault::Words);
-        assert_eq!(
-            fault(&format!("witness x {}\n", log(1).vkey())),
-            PolicyFault::WitnessKey(1)
-        );
-        assert_eq!(
-            fault(&format!("log {}\n", witness(9).vkey())),
-            PolicyFault::LogKey(4)
-        );
+        assert_eq!(fault(&format!("witness x {}\n", log(1).vkey())), PolicyFault::WitnessKey(1));
+        assert_eq!(fault(&format!("log {}\n", witness(9).vkey())), PolicyFault::LogKey(4));
     }
 
     #[test]
@@ -558,10 +509,7 @@ mod tests {
             KeyName::new("another.example").unwrap(),
             witness(1).vkey().public_key().try_into().unwrap(),
         );
-        assert_eq!(
-            fault(&format!("witness x {again}\n")),
-            PolicyFault::DuplicateKey
-        );
+        assert_eq!(fault(&format!("witness x {again}\n")), PolicyFault::DuplicateKey);
     }
 
     #[test]
@@ -626,12 +574,8 @@ mod tests {
         }
         for (a, b, c) in (0..27).map(|n| (1 + n % 3, 1 + n / 3 % 3, 1 + n / 9)) {
             for top in 1..=3 {
-                check(&format!(
-                    "group a {a} w1 w2 w3\ngroup b {b} w4 w5 w6\ngroup t {top} a b w7\nquorum t\n"
-                ));
-                check(&format!(
-                    "group a {a} w1 w2 w3\ngroup b {b} a w4 w5\ngroup t {c} b w6 w7\nquorum t\n"
-                ));
+                check(&format!("group a {a} w1 w2 w3\ngroup b {b} w4 w5 w6\ngroup t {top} a b w7\nquorum t\n"));
+                check(&format!("group a {a} w1 w2 w3\ngroup b {b} a w4 w5\ngroup t {c} b w6 w7\nquorum t\n"));
             }
         }
         assert!(seen[0] > 20 && seen[1] > 20, "{seen:?}");
@@ -653,9 +597,8 @@ mod tests {
 
         let enough = twice.with_signature(witness(3).cosign(&text, at(5)));
         let accepted = policy.verify(&enough.unwrap()).unwrap();
-        let counted: Vec<(&str, u64)> = (accepted.witnesses.iter())
-            .map(|witness| (witness.name.as_str(), witness.time.get()))
-            .collect();
+        let counted: Vec<(&str, u64)> =
+            (accepted.witnesses.iter()).map(|witness| (witness.name.as_str(), witness.time.get())).collect();
         assert_eq!(counted, [("w1", 20), ("w3", 5)]);
         assert_eq!(accepted.checkpoint.to_text(), text);
     }
@@ -671,9 +614,7 @@ mod tests {
         let spoilt = spoilt.with_signature(witness(1).cosign("another text\n", at(1)));
         assert_eq!(
             policy.verify(&spoilt.unwrap()),
-            Err(PolicyError::Signature(OpenError::InvalidSignature {
-                line: 1
-            }))
+            Err(PolicyError::Signature(OpenError::InvalidSignature { line: 1 }))
         );
 
         let stranger = Note::sign(&text, &log(2)).unwrap();

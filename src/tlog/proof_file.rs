@@ -124,12 +124,7 @@ impl ProofFile {
         })?;
         let checkpoint = Note::parse(checkpoint.as_bytes())?;
         Checkpoint::parse_text(checkpoint.text())?;
-        Ok(ProofFile {
-            extra,
-            index,
-            proof: InclusionProof { hashes },
-            checkpoint,
-        })
+        Ok(ProofFile { extra, index, proof: InclusionProof { hashes }, checkpoint })
     }
 
     /// The proof as bytes: what [`ProofFile::parse`] read.
@@ -153,8 +148,7 @@ impl ProofFile {
     /// data that is to be believed, not from beside the proof.
     pub fn verify(&self, leaf: LeafHash, policy: &Policy) -> Result<Accepted, ProofFileRefusal> {
         let accepted = policy.verify(&self.checkpoint)?;
-        self.proof
-            .verify(leaf, self.index, &accepted.checkpoint.head)?;
+        self.proof.verify(leaf, self.index, &accepted.checkpoint.head)?;
         Ok(accepted)
     }
 }

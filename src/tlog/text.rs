@@ -147,9 +147,7 @@ mod tests {
     fn base64_has_one_spelling() {
         assert_eq!(from_base64("Zm8="), Some(vec![b'f', b'o']));
         assert_eq!(from_base64(""), Some(vec![]));
-        for bad in [
-            "Zm8", "Zm9=", "Zm8=\n", " Zm8=", "Zm8==", "Zm-_", "====", "Z",
-        ] {
+        for bad in ["Zm8", "Zm9=", "Zm8=\n", " Zm8=", "Zm8==", "Zm-_", "====", "Z"] {
             assert_eq!(from_base64(bad), None, "{bad:?}");
         }
     }

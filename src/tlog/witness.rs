@@ -103,11 +103,7 @@ impl AddCheckpoint {
         })?;
         let note = Note::parse(note.as_bytes())?;
         Checkpoint::parse_text(note.text())?;
-        Ok(AddCheckpoint {
-            old_size,
-            proof: ConsistencyProof { hashes },
-            note,
-        })
+        Ok(AddCheckpoint { old_size, proof: ConsistencyProof { hashes }, note })
     }
 
     /// The body of the request: what [`AddCheckpoint::parse`] read.
@@ -212,17 +208,14 @@ pub fn decide(known: Option<&Known>, request: &AddCheckpoint) -> Result<Cosign, 
     let known = known.ok_or(Refusal::UnknownLog)?;
     // `parse` has read this text as a checkpoint. Should anyone build a request otherwise, a
     // text that is no checkpoint belongs to no log.
-    let checkpoint =
-        Checkpoint::parse_text(request.note.text()).map_err(|_| Refusal::UnknownLog)?;
+    let checkpoint = Checkpoint::parse_text(request.note.text()).map_err(|_| Refusal::UnknownLog)?;
     if checkpoint.origin != known.origin {
         return Err(Refusal::UnknownLog);
     }
     // A cosignature of the log's is not its signature, whatever name it has.
     let opened = (request.note)
         .open_with(|line| {
-            (known.keys.iter())
-                .filter(|key| key.kind() != Kind::CosignatureV1)
-                .filter(move |key| key.matches(line))
+            (known.keys.iter()).filter(|key| key.kind() != Kind::CosignatureV1).filter(move |key| key.matches(line))
         })
         .map_err(|_| Refusal::NotSigned)?;
     if !checkpoint.extensions.is_empty() {
@@ -236,24 +229,17 @@ pub fn decide(known: Option<&Known>, request: &AddCheckpoint) -> Result<Cosign, 
         return Err(Refusal::EmptyTreeRoot);
     }
     if request.old_size != known.head.size {
-        return Err(Refusal::Conflict {
-            known: known.head.size,
-        });
+        return Err(Refusal::Conflict { known: known.head.size });
     }
     // From the empty tree, and between equal trees, only the empty proof verifies.
-    (request.proof)
-        .verify(&known.head, &head)
-        .map_err(|_| Refusal::Inconsistent)?;
+    (request.proof).verify(&known.head, &head).map_err(|_| Refusal::Inconsistent)?;
     let mut log_signatures: Vec<SignatureLine> = Vec::new();
     for verified in &opened.verified {
         if !log_signatures.contains(verified.line) {
             log_signatures.push(verified.line.clone());
         }
     }
-    Ok(Cosign {
-        checkpoint,
-        log_signatures,
-    })
+    Ok(Cosign { checkpoint, log_signatures })
 }
 
 /// What a witness answered, as a client reads it.
@@ -330,10 +316,7 @@ pub fn parse_signatures(body: &[u8]) -> Result<Vec<SignatureLine>, AnswerError> 
 /// Writes the body of a 200 answer.
 #[must_use]
 pub fn write_signatures(lines: &[SignatureLine]) -> String {
-    lines
-        .iter()
-        .map(|line| alloc::format!("{line}\n"))
-        .collect()
+    lines.iter().map(|line| alloc::format!("{line}\n")).collect()
 }
 
 /// Reads the body of a 409 answer: a size and a newline.
@@ -352,11 +335,7 @@ pub fn write_size(size: TreeSize) -> String {
 /// The lines of an answer that are cosignatures by `witness` on `checkpoint`, verified. Lines by
 /// anybody else are dropped, and so are lines in the witness's name that do not verify.
 #[must_use]
-pub fn cosignatures(
-    checkpoint: &Note,
-    answer: &[SignatureLine],
-    witness: &Vkey,
-) -> Vec<SignatureLine> {
+pub fn cosignatures(checkpoint: &Note, answer: &[SignatureLine], witness: &Vkey) -> Vec<SignatureLine> {
     let keys = core::slice::from_ref(witness);
     let mut lines: Vec<SignatureLine> = Vec::new();
     for line in answer {
@@ -406,10 +385,7 @@ mod tests {
         Known {
             origin: Origin::new(ORIGIN).unwrap(),
             keys: vec![signer(1).vkey().clone()],
-            head: TreeHead {
-                size: size(n),
-                root: root(n),
-            },
+            head: TreeHead { size: size(n), root: root(n) },
         }
     }
 
@@ -441,24 +417,15 @@ mod tests {
         }
 
         fn request(self) -> AddCheckpoint {
-            let text = alloc::format!(
-                "{}\n{}\n{}\n{}",
-                self.origin,
-                self.size,
-                self.root.to_base64(),
-                self.extension
-            );
+            let text = alloc::format!("{}\n{}\n{}\n{}", self.origin, self.size, self.root.to_base64(), self.extension);
             let mut note = Note::sign(&text, &signer(self.seed)).unwrap();
             if self.cosigned_by_stranger {
                 let stranger = Cosigner::new(KeyName::new(ORIGIN).unwrap(), &[9; 32]);
                 let line = stranger.cosign("another text\n", Seconds::new(1).unwrap());
                 note = note.with_signature(line).unwrap();
             }
-            let request = AddCheckpoint {
-                old_size: size(self.old),
-                proof: ConsistencyProof { hashes: self.proof },
-                note,
-            };
+            let request =
+                AddCheckpoint { old_size: size(self.old), proof: ConsistencyProof { hashes: self.proof }, note };
             // Whatever is decided is decided about what arrived as bytes.
             AddCheckpoint::parse(&request.to_bytes()).unwrap()
         }
@@ -480,29 +447,17 @@ mod tests {
             r.origin = "other.example/log";
         });
         check(403, "a signature by a stranger", &known(1), |r| r.seed = 2);
-        check(
-            200,
-            "an unknown signature beside the log's",
-            &known(1),
-            |r| {
-                r.cosigned_by_stranger = true;
-            },
-        );
+        check(200, "an unknown signature beside the log's", &known(1), |r| {
+            r.cosigned_by_stranger = true;
+        });
         check(400, "an old size beyond the checkpoint", &known(1), |r| {
             r.old = 4;
         });
-        check(409, "an old size that is not ours", &known(1), |r| {
-            r.old = 2
+        check(409, "an old size that is not ours", &known(1), |r| r.old = 2);
+        check(409, "old 0 from a client that knows nothing", &known(1), |r| {
+            r.old = 0;
+            r.proof.clear();
         });
-        check(
-            409,
-            "old 0 from a client that knows nothing",
-            &known(1),
-            |r| {
-                r.old = 0;
-                r.proof.clear();
-            },
-        );
         check(422, "no proof where one is needed", &known(1), |r| {
             r.proof.clear();
         });
@@ -542,9 +497,7 @@ mod tests {
             (r.old, r.size, r.root) = (3, 1, root(1));
             r.proof.clear();
         });
-        check(400, "extension lines", &known(1), |r| {
-            r.extension = "more\n"
-        });
+        check(400, "extension lines", &known(1), |r| r.extension = "more\n");
         // Strangers learn nothing about what we know.
         check(403, "a stranger with a wrong old size", &known(1), |r| {
             (r.old, r.seed) = (2, 2);
@@ -553,10 +506,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_not_configured_is_unknown() {
-        assert_eq!(
-            decide(None, &Row::good().request()),
-            Err(Refusal::UnknownLog)
-        );
+        assert_eq!(decide(None, &Row::good().request()), Err(Refusal::UnknownLog));
     }
 
     #[test]
@@ -576,22 +526,13 @@ mod tests {
         row.proof = vec![leaf(0); 63];
         let mut request = row.request();
         request.proof.hashes.push(leaf(0));
-        assert_eq!(
-            AddCheckpoint::parse(&request.to_bytes()),
-            Err(RequestError::TooManyHashes)
-        );
+        assert_eq!(AddCheckpoint::parse(&request.to_bytes()), Err(RequestError::TooManyHashes));
     }
 
     #[test]
     fn a_request_of_128_kib_and_one_byte_is_refused_unread() {
-        assert_eq!(
-            AddCheckpoint::parse(&[0xff; MAX_BODY + 1]),
-            Err(RequestError::TooLong)
-        );
-        assert!(matches!(
-            AddCheckpoint::parse(&[0xff; MAX_BODY]),
-            Err(RequestError::Text(_))
-        ));
+        assert_eq!(AddCheckpoint::parse(&[0xff; MAX_BODY + 1]), Err(RequestError::TooLong));
+        assert!(matches!(AddCheckpoint::parse(&[0xff; MAX_BODY]), Err(RequestError::Text(_))));
     }
 
     #[test]

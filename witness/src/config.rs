@@ -22,8 +22,7 @@ use tlog::key::{Kind, Vkey, VkeyError};
 use crate::disk::{self, ReplaceError};
 
 /// Where a witness listens when nobody says otherwise.
-pub const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8030);
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8030);
 
 /// The configuration of a witness.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,10 +146,7 @@ impl TrustedLog {
 
 impl Default for Config {
     fn default() -> Config {
-        Config {
-            listen: DEFAULT_LISTEN,
-            logs: Vec::new(),
-        }
+        Config { listen: DEFAULT_LISTEN, logs: Vec::new() }
     }
 }
 
@@ -169,14 +165,8 @@ impl Config {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
             Err(error) => return Err(ConfigError::Read { path, error }),
         };
-        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Toml {
-            path,
-            error: Box::new(error),
-        })?;
-        let mut config = Config {
-            listen: file.listen,
-            logs: Vec::new(),
-        };
+        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Toml { path, error: Box::new(error) })?;
+        let mut config = Config { listen: file.listen, logs: Vec::new() };
         for FileLog { origin, vkeys } in file.logs {
             let log = read_log(&origin, &vkeys).and_then(|log| {
                 if config.log(&log.origin).is_some() {
@@ -184,9 +174,7 @@ impl Config {
                 }
                 Ok(log)
             });
-            config
-                .logs
-                .push(log.map_err(|fault| ConfigError::Log { origin, fault })?);
+            config.logs.push(log.map_err(|fault| ConfigError::Log { origin, fault })?);
         }
         Ok(config)
     }
@@ -198,10 +186,7 @@ impl Config {
             origin: log.origin.to_string(),
             vkeys: log.keys.iter().map(Vkey::to_string).collect(),
         });
-        let text = toml::to_string(&File {
-            listen: self.listen,
-            logs: logs.collect(),
-        })?;
+        let text = toml::to_string(&File { listen: self.listen, logs: logs.collect() })?;
         let path = Config::path(dir);
         disk::replace(&path, text.as_bytes()).map_err(|error| ConfigError::Write { path, error })
     }

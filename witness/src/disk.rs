@@ -52,12 +52,10 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Replaces the file at `path`, or makes it. The file before is kept at `path` + `.old`.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
     let temporary = beside(path, ".tmp");
-    let mut file = open_new(&temporary)
-        .and_then(|mut file| file.write_all(bytes).map(|()| file))
-        .map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            ReplaceError::Unchanged(error)
-        })?;
+    let mut file = open_new(&temporary).and_then(|mut file| file.write_all(bytes).map(|()| file)).map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        ReplaceError::Unchanged(error)
+    })?;
     file.flush().map_err(ReplaceError::Unchanged)?;
     file.sync_all().map_err(ReplaceError::Unclear)?;
     keep_old(path).map_err(ReplaceError::Unchanged)?;
@@ -98,11 +96,7 @@ fn open_new(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]
@@ -141,9 +135,6 @@ mod tests {
     fn a_folder_that_is_gone_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gone/state");
-        assert!(matches!(
-            replace(&path, b"x"),
-            Err(ReplaceError::Unchanged(_))
-        ));
+        assert!(matches!(replace(&path, b"x"), Err(ReplaceError::Unchanged(_))));
     }
 }

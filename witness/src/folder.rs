@@ -77,18 +77,12 @@ impl Folder {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 let _ = lock.read_to_string(&mut holder);
-                return Err(FolderError::Locked {
-                    path: path.to_owned(),
-                    holder: holder.trim().to_owned(),
-                });
+                return Err(FolderError::Locked { path: path.to_owned(), holder: holder.trim().to_owned() });
             }
             Err(error) => return Err(at(path, error.into())),
         }
         name_holder(&mut lock).map_err(|error| at(path, error))?;
-        Ok(Folder {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(Folder { path: path.to_owned(), _lock: lock })
     }
 
     /// The folder.
@@ -105,10 +99,7 @@ impl Folder {
 }
 
 fn at(path: &Path, error: io::Error) -> FolderError {
-    FolderError::Io {
-        path: path.to_owned(),
-        error,
-    }
+    FolderError::Io { path: path.to_owned(), error }
 }
 
 /// Writes who holds the lock, for whoever wonders. The lock itself is the kernel's.

@@ -32,13 +32,7 @@ struct Cli {
     json: bool,
 
     /// The witness's folder: key, configuration and state.
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "SOLELOG_WITNESS_DIR",
-        default_value = "witness-data"
-    )]
+    #[arg(long, global = true, value_name = "DIR", env = "SOLELOG_WITNESS_DIR", default_value = "witness-data")]
     dir: PathBuf,
 }
 
@@ -102,10 +96,7 @@ enum Failure {
     #[error("{0}")]
     Log(#[from] LogFault),
     #[error("can't listen on {address}: {error}")]
-    Listen {
-        address: SocketAddr,
-        error: std::io::Error,
-    },
+    Listen { address: SocketAddr, error: std::io::Error },
     #[error("{0}")]
     System(#[from] std::io::Error),
     #[error("{0}")]
@@ -161,19 +152,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Keygen { name } => {
             let _folder = Folder::create(dir)?;
             let cosigner = witness::key::create(dir, name.clone())?;
-            print(cli, &cosigner.vkey().to_string(), || {
-                key_json(cosigner.vkey())
-            });
+            print(cli, &cosigner.vkey().to_string(), || key_json(cosigner.vkey()));
             Ok(())
         }
-        Command::Log(LogArgs {
-            command: LogCommand::Add { vkey, origin },
-        }) => log_add(cli, dir, vkey, origin.as_ref()),
+        Command::Log(LogArgs { command: LogCommand::Add { vkey, origin } }) => log_add(cli, dir, vkey, origin.as_ref()),
         Command::Vkey => {
             let cosigner = witness::key::load(dir)?;
-            print(cli, &cosigner.vkey().to_string(), || {
-                key_json(cosigner.vkey())
-            });
+            print(cli, &cosigner.vkey().to_string(), || key_json(cosigner.vkey()));
             Ok(())
         }
     }
@@ -199,9 +184,7 @@ fn log_add(cli: &Cli, dir: &Path, vkey: &Vkey, origin: Option<&Origin>) -> Resul
 
 fn serve(cli: &Cli, listen: Option<SocketAddr>) -> Result<(), Failure> {
     let witness = Arc::new(Witness::open(&cli.dir)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // From here on a signal is a wish to stop, not the end in the middle of something.
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -222,10 +205,7 @@ fn serve(cli: &Cli, listen: Option<SocketAddr>) -> Result<(), Failure> {
 
 /// Says where the witness is and what to give to the logs.
 fn announce(cli: &Cli, witness: &Witness, address: SocketAddr) {
-    let logs: Vec<(&TrustedLog, u64)> = witness
-        .logs()
-        .map(|(log, size)| (log, size.get()))
-        .collect();
+    let logs: Vec<(&TrustedLog, u64)> = witness.logs().map(|(log, size)| (log, size.get())).collect();
     let mut text = format!("witness {}\n", witness.vkey());
     text += &format!("serving http://{address}/ (submission and monitoring prefix)\n");
     for (log, size) in &logs {
@@ -237,10 +217,8 @@ fn announce(cli: &Cli, witness: &Witness, address: SocketAddr) {
     text += "policy line for the log's operator:\n";
     text += &format!("witness NAME {} http://{address}", witness.vkey());
     print(cli, &text, || {
-        let logs: Vec<Value> = logs
-            .iter()
-            .map(|(log, size)| json!({ "origin": log.origin.as_str(), "size": size }))
-            .collect();
+        let logs: Vec<Value> =
+            logs.iter().map(|(log, size)| json!({ "origin": log.origin.as_str(), "size": size })).collect();
         json!({
             "listening": address.to_string(),
             "prefix": format!("http://{address}"),
@@ -262,10 +240,6 @@ fn key_json(vkey: &Vkey) -> Value {
 fn print(cli: &Cli, text: &str, json: impl FnOnce() -> Value) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let _ = if cli.json {
-        writeln!(out, "{}", json())
-    } else {
-        writeln!(out, "{text}")
-    };
+    let _ = if cli.json { writeln!(out, "{}", json()) } else { writeln!(out, "{text}") };
     let _ = out.flush();
 }

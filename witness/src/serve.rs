@@ -18,8 +18,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL,
+    CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -122,9 +122,7 @@ fn is_passing(error: &io::Error) -> bool {
     lack.iter().any(|errno| code == Some(errno.raw_os_error()))
         || matches!(
             error.kind(),
-            io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::Interrupted
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
         )
 }
 
@@ -141,10 +139,7 @@ fn connection(stream: TcpStream, router: Router) -> Connection {
 }
 
 fn router(witness: Arc<Witness>) -> Router {
-    let shared = Shared {
-        witness,
-        at_work: Arc::new(Semaphore::new(MAX_AT_WORK)),
-    };
+    let shared = Shared { witness, at_work: Arc::new(Semaphore::new(MAX_AT_WORK)) };
     Router::new()
         .route("/", get(about))
         .route("/livez", get(|| async { plain(StatusCode::OK, "ok\n") }))
@@ -223,10 +218,7 @@ fn about_text(witness: &Witness) -> String {
     );
     for (log, size) in witness.logs() {
         let hash = log.origin.hash();
-        text += &format!(
-            "\nlog  {}\nsize {size}\nat   /{hash}/checkpoint\n",
-            log.origin
-        );
+        text += &format!("\nlog  {}\nsize {size}\nat   /{hash}/checkpoint\n", log.origin);
         for key in &log.keys {
             text += &format!("vkey {key}\n");
         }

@@ -157,11 +157,7 @@ impl State {
     /// Makes the state of a log that was never witnessed here. Where there is a file already it
     /// stays, whatever is in it.
     pub fn create(states: &Path, origin: &Origin) -> io::Result<()> {
-        let content = Content {
-            origin: origin.clone(),
-            generation: 0,
-            last: None,
-        };
+        let content = Content { origin: origin.clone(), generation: 0, last: None };
         let path = State::path(states, origin);
         // The file before it is a trace too: where only that is left, something was lost.
         if beside(&path, ".old").exists() {
@@ -184,11 +180,7 @@ impl State {
                 return Err(StateError::Missing { origin, path });
             }
             Err(error) => {
-                return Err(StateError::Io {
-                    origin,
-                    path,
-                    error,
-                });
+                return Err(StateError::Io { origin, path, error });
             }
         };
         match Content::parse(&bytes, &origin) {
@@ -196,11 +188,7 @@ impl State {
                 let state = State { path, content };
                 match disk::replace(&state.path, &bytes) {
                     Ok(()) => Ok(state),
-                    Err(error) => Err(StateError::Write {
-                        origin,
-                        path: state.path,
-                        error,
-                    }),
+                    Err(error) => Err(StateError::Write { origin, path: state.path, error }),
                 }
             }
             Err(fault) => Err(StateError::Damaged {
@@ -268,17 +256,14 @@ impl State {
     pub fn kept_cosigned(&self) -> Option<Note> {
         let note = Note::parse(&fs::read(self.cosigned_path()).ok()?).ok()?;
         let stored = self.note()?;
-        let same =
-            note.text() == stored.text() && note.signatures().starts_with(stored.signatures());
+        let same = note.text() == stored.text() && note.signatures().starts_with(stored.signatures());
         same.then_some(note)
     }
 }
 
 impl Content {
     fn head(&self) -> TreeHead {
-        self.last
-            .as_ref()
-            .map_or(TreeHead::EMPTY, |(_, head)| *head)
+        self.last.as_ref().map_or(TreeHead::EMPTY, |(_, head)| *head)
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -295,9 +280,8 @@ impl Content {
     fn parse(bytes: &[u8], origin: &Origin) -> Result<Content, Fault> {
         let text = text::check(bytes).map_err(|_| Fault::Header)?;
         let mut lines = Lines::new(text);
-        let checksum = (lines.next())
-            .and_then(|line| line.strip_prefix(HEADER)?.strip_prefix(' '))
-            .ok_or(Fault::Header)?;
+        let checksum =
+            (lines.next()).and_then(|line| line.strip_prefix(HEADER)?.strip_prefix(' ')).ok_or(Fault::Header)?;
         if LeafHash::of(lines.rest().as_bytes()).to_string() != checksum {
             return Err(Fault::Checksum);
         }
@@ -306,9 +290,7 @@ impl Content {
         if found != origin.as_str() {
             return Err(Fault::OtherLog);
         }
-        let generation = field("generation")
-            .and_then(text::decimal)
-            .ok_or(Fault::Content)?;
+        let generation = field("generation").and_then(text::decimal).ok_or(Fault::Content)?;
         if lines.next() != Some("") {
             return Err(Fault::Content);
         }
@@ -323,11 +305,7 @@ impl Content {
                 Some((note, checkpoint.head))
             }
         };
-        Ok(Content {
-            origin: origin.clone(),
-            generation,
-            last,
-        })
+        Ok(Content { origin: origin.clone(), generation, last })
     }
 }
 
@@ -344,17 +322,11 @@ mod tests {
     }
 
     fn cosign(size: u64) -> Cosign {
-        let head = TreeHead {
-            size: TreeSize::new(size).unwrap(),
-            root: Hash([size as u8; 32]),
-        };
+        let head = TreeHead { size: TreeSize::new(size).unwrap(), root: Hash([size as u8; 32]) };
         let checkpoint = Checkpoint::new(origin(), head);
         let signer = Signer::note(KeyName::new("example.com/log").unwrap(), &[1; 32]);
         let log_signatures = vec![signer.sign(&checkpoint.to_text())];
-        Cosign {
-            checkpoint,
-            log_signatures,
-        }
+        Cosign { checkpoint, log_signatures }
     }
 
     fn fresh() -> (tempfile::TempDir, State) {
@@ -374,10 +346,7 @@ mod tests {
             state.swap(&before, &cosign(size)).unwrap();
             state = State::load(dir.path(), &origin()).unwrap();
             assert_eq!(state.head(), cosign(size).head());
-            assert_eq!(
-                state.note().unwrap().text(),
-                cosign(size).checkpoint.to_text()
-            );
+            assert_eq!(state.note().unwrap().text(), cosign(size).checkpoint.to_text());
         }
     }
 
@@ -396,10 +365,7 @@ mod tests {
         let (dir, mut state) = fresh();
         state.swap(&TreeHead::EMPTY, &cosign(5)).unwrap();
         State::create(dir.path(), &origin()).unwrap();
-        assert_eq!(
-            State::load(dir.path(), &origin()).unwrap().head(),
-            cosign(5).head()
-        );
+        assert_eq!(State::load(dir.path(), &origin()).unwrap().head(), cosign(5).head());
         // Not even when only the generation before is left.
         fs::remove_file(State::path(dir.path(), &origin())).unwrap();
         State::create(dir.path(), &origin()).unwrap();
@@ -429,10 +395,7 @@ mod tests {
             damaged(&good[..place]);
         }
         fs::write(&path, &good).unwrap();
-        assert_eq!(
-            State::load(dir.path(), &origin()).unwrap().head(),
-            cosign(5).head()
-        );
+        assert_eq!(State::load(dir.path(), &origin()).unwrap().head(), cosign(5).head());
     }
 
     #[test]
@@ -455,15 +418,9 @@ mod tests {
         // The temporary file can't be made where a folder has its name.
         fs::create_dir(beside(&state.path, ".tmp")).unwrap();
         let failed = state.swap(&head, &cosign(5));
-        assert!(matches!(
-            failed,
-            Err(SwapError::Replace(ReplaceError::Unchanged(_)))
-        ));
+        assert!(matches!(failed, Err(SwapError::Replace(ReplaceError::Unchanged(_)))));
         assert_eq!(state.head(), cosign(3).head());
         fs::remove_dir(beside(&state.path, ".tmp")).unwrap();
-        assert_eq!(
-            State::load(dir.path(), &origin()).unwrap().head(),
-            cosign(3).head()
-        );
+        assert_eq!(State::load(dir.path(), &origin()).unwrap().head(), cosign(3).head());
     }
 }

@@ -138,10 +138,7 @@ pub fn set_up(
     };
     let found = cosigner.vkey().name();
     if let Some(asked) = name.filter(|asked| *asked != found) {
-        return Err(OpenError::Name {
-            found: found.clone(),
-            asked: asked.clone(),
-        });
+        return Err(OpenError::Name { found: found.clone(), asked: asked.clone() });
     }
     let mut config = Config::load(dir)?;
     let mut changed = !Config::path(dir).exists();
@@ -152,10 +149,8 @@ pub fn set_up(
     for log in logs {
         if config.log(&log.origin).is_none() {
             // The state first: a configured log without one is a log whose state was lost.
-            State::create(&folder.states(), &log.origin).map_err(|error| OpenError::NewState {
-                origin: log.origin.clone(),
-                error,
-            })?;
+            State::create(&folder.states(), &log.origin)
+                .map_err(|error| OpenError::NewState { origin: log.origin.clone(), error })?;
         }
         changed |= config.add(log.clone());
     }
@@ -183,11 +178,8 @@ impl Witness {
         let mut logs = BTreeMap::new();
         for trusted in config.logs {
             let state = State::load(&folder.states(), &trusted.origin)?;
-            let log = Log {
-                cosigned: Mutex::new(cosigned_before(&state, &cosigner)),
-                state: Mutex::new(state),
-                trusted,
-            };
+            let log =
+                Log { cosigned: Mutex::new(cosigned_before(&state, &cosigner)), state: Mutex::new(state), trusted };
             logs.insert(log.trusted.origin.hash().to_hex(), log);
         }
         let witness = Witness {
@@ -229,9 +221,7 @@ impl Witness {
 
     /// The logs it knows, each with the size it cosigned last (0 where it never did).
     pub fn logs(&self) -> impl Iterator<Item = (&TrustedLog, TreeSize)> {
-        self.logs
-            .values()
-            .map(|log| (&log.trusted, lock(&log.state).head().size))
+        self.logs.values().map(|log| (&log.trusted, lock(&log.state).head().size))
     }
 
     /// Handles the body of one `add-checkpoint` request. Blocks for the disk.
@@ -266,8 +256,7 @@ impl Witness {
             }
         }
         // What was understood and stored is signed, not the bytes that came in.
-        let note = Note::new(&cosign.checkpoint.to_text(), cosign.log_signatures)
-            .map_err(RequestError::from)?;
+        let note = Note::new(&cosign.checkpoint.to_text(), cosign.log_signatures).map_err(RequestError::from)?;
         self.cosign(log, &state, &note)
     }
 
@@ -301,9 +290,7 @@ impl Witness {
     #[must_use]
     pub fn cosigned(&self, origin_hash: &str) -> Option<Arc<str>> {
         let log = self.logs.get(origin_hash)?;
-        lock(&log.cosigned)
-            .as_ref()
-            .map(|cosigned| cosigned.note.clone())
+        lock(&log.cosigned).as_ref().map(|cosigned| cosigned.note.clone())
     }
 
     /// After a store whose outcome is unknown: nothing is signed any more, and [`Witness::broken`]
@@ -329,11 +316,7 @@ impl Witness {
 
 impl Log {
     fn known(&self) -> Known {
-        Known {
-            origin: self.trusted.origin.clone(),
-            keys: self.trusted.keys.clone(),
-            head: lock(&self.state).head(),
-        }
+        Known { origin: self.trusted.origin.clone(), keys: self.trusted.keys.clone(), head: lock(&self.state).head() }
     }
 }
 
@@ -341,12 +324,7 @@ impl Log {
 fn cosigned_before(state: &State, cosigner: &Cosigner) -> Option<Cosigned> {
     let note = state.kept_cosigned()?;
     let keys = [cosigner.vkey().clone()];
-    let time = note
-        .open(&keys)
-        .ok()?
-        .verified
-        .iter()
-        .find_map(|v| v.time)?;
+    let time = note.open(&keys).ok()?.verified.iter().find_map(|v| v.time)?;
     let note = Arc::from(note.to_text());
     Some(Cosigned { note, time })
 }
@@ -369,13 +347,7 @@ mod tests {
         let log = tlog::key::Signer::note(KeyName::new("example.com/log").unwrap(), &[1; 32]);
         let trusted = TrustedLog::from_vkey(&log.vkey().to_string()).unwrap();
         let name = KeyName::new("w").unwrap();
-        set_up(
-            dir.path(),
-            Some(&name),
-            None,
-            std::slice::from_ref(&trusted),
-        )
-        .unwrap();
+        set_up(dir.path(), Some(&name), None, std::slice::from_ref(&trusted)).unwrap();
         let witness = Arc::new(Witness::open(dir.path()).unwrap());
         let checkpoint = tlog::checkpoint::Checkpoint::new(trusted.origin, TreeHead::EMPTY);
         let request = AddCheckpoint {
@@ -389,9 +361,6 @@ mod tests {
         let serving = tokio::spawn(serve(witness.clone(), listener, std::future::pending()));
         witness.lose_track();
         assert!(matches!(serving.await.unwrap(), Err(ServeError::Broken)));
-        assert!(matches!(
-            witness.add_checkpoint(&request.to_bytes()),
-            Err(AddError::Broken)
-        ));
+        assert!(matches!(witness.add_checkpoint(&request.to_bytes()), Err(AddError::Broken)));
     }
 }

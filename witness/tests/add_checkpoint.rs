@@ -53,55 +53,21 @@ fn add_checkpoint_answers_as_specified() {
     let text = log.checkpoint(7).to_text();
 
     let elsewhere = text.replace(ORIGIN, "other.example/log");
-    check(
-        404,
-        "a log we do not know",
-        with_note(signed(&log, &elsewhere)),
-    );
+    check(404, "a log we do not know", with_note(signed(&log, &elsewhere)));
     let stranger = Log::signed_by(2);
-    check(
-        403,
-        "a signature by a stranger",
-        with_note(signed(&stranger, &text)),
-    );
+    check(403, "a signature by a stranger", with_note(signed(&stranger, &text)));
     let mut bad = log.request(3, 7).to_bytes();
     let last = bad.len() - 10;
     bad[last] = if bad[last] == b'A' { b'B' } else { b'A' };
-    assert_eq!(
-        server.post(&bad).status,
-        403,
-        "a signature that does not verify"
-    );
-    check(
-        400,
-        "an old size beyond the checkpoint",
-        AddCheckpoint {
-            old_size: stage::size(8),
-            ..good()
-        },
-    );
-    check(
-        400,
-        "extension lines",
-        with_note(signed(&log, &(text.clone() + "more\n"))),
-    );
-    for (old, what) in [
-        (0, "old 0"),
-        (2, "a smaller old size"),
-        (5, "a larger old size"),
-    ] {
+    assert_eq!(server.post(&bad).status, 403, "a signature that does not verify");
+    check(400, "an old size beyond the checkpoint", AddCheckpoint { old_size: stage::size(8), ..good() });
+    check(400, "extension lines", with_note(signed(&log, &(text.clone() + "more\n"))));
+    for (old, what) in [(0, "old 0"), (2, "a smaller old size"), (5, "a larger old size")] {
         let answer = check(409, what, log.request(old, 7));
         assert_eq!(answer.header("content-type"), "text/x.tlog.size", "{what}");
         assert_eq!(answer.body, "3\n", "{what}");
     }
-    check(
-        422,
-        "no proof",
-        AddCheckpoint {
-            proof: ConsistencyProof::default(),
-            ..good()
-        },
-    );
+    check(422, "no proof", AddCheckpoint { proof: ConsistencyProof::default(), ..good() });
     let mut wrong = good();
     wrong.proof.hashes[0].0[0] ^= 1;
     check(422, "a wrong proof", wrong);
@@ -113,31 +79,17 @@ fn add_checkpoint_answers_as_specified() {
     check(
         422,
         "the same size with another root",
-        AddCheckpoint {
-            note: signed(&log, &fork.to_text()),
-            ..log.request(3, 3)
-        },
+        AddCheckpoint { note: signed(&log, &fork.to_text()), ..log.request(3, 3) },
     );
     let empty = Checkpoint::new(Origin::new(ORIGIN).unwrap(), log.head(0)).to_text();
     let odd = empty.replace(&Hash::EMPTY_ROOT.to_base64(), &Hash([1; 32]).to_base64());
-    check(
-        422,
-        "an empty tree with a root",
-        AddCheckpoint {
-            note: signed(&log, &odd),
-            ..log.request(0, 0)
-        },
-    );
+    check(422, "an empty tree with a root", AddCheckpoint { note: signed(&log, &odd), ..log.request(0, 0) });
 
     // Nothing of that has moved the witness, and all of it is forgotten.
     let stranger = Cosigner::new(KeyName::new("stranger.example").unwrap(), &[9; 32]);
     let line = stranger.cosign("another text\n", Seconds::new(1).unwrap());
     let unknown = signed(&log, &text).with_signature(line).unwrap();
-    check(
-        200,
-        "an unknown signature beside the log's",
-        with_note(unknown),
-    );
+    check(200, "an unknown signature beside the log's", with_note(unknown));
     check(200, "the same checkpoint again", log.request(7, 7));
     check(409, "the request of before", good());
 }
@@ -153,50 +105,23 @@ fn unreadable_requests_are_400() {
         ("a leading zero", good.replacen("old 3", "old 03", 1)),
         ("a sign", good.replacen("old 3", "old +3", 1)),
         ("two spaces", good.replacen("old 3", "old  3", 1)),
-        (
-            "a size beyond 2^63",
-            good.replacen("old 3", "old 9223372036854775808", 1),
-        ),
+        ("a size beyond 2^63", good.replacen("old 3", "old 9223372036854775808", 1)),
         ("carriage returns", good.replace('\n', "\r\n")),
         ("a tab", good.replacen("old 3", "old\t3", 1)),
-        (
-            "a hash without padding",
-            good.replacen(&hash, hash.trim_end_matches('='), 1),
-        ),
-        (
-            "64 hashes",
-            good.replacen(&hash, &vec![hash.as_str(); 64].join("\n"), 1),
-        ),
+        ("a hash without padding", good.replacen(&hash, hash.trim_end_matches('='), 1)),
+        ("64 hashes", good.replacen(&hash, &vec![hash.as_str(); 64].join("\n"), 1)),
         ("no empty line", good.replacen("\n\n", "\n", 1)),
-        (
-            "no signature",
-            good.split_inclusive("\n\n").take(2).collect(),
-        ),
+        ("no signature", good.split_inclusive("\n\n").take(2).collect()),
         ("no final newline", good.trim_end().to_owned()),
-        (
-            "no root",
-            good.replacen(&log.head(7).root.to_base64(), "", 1),
-        ),
+        ("no root", good.replacen(&log.head(7).root.to_base64(), "", 1)),
     ] {
         assert_ne!(bad, good, "{what}");
         assert_eq!(server.post(bad.as_bytes()).status, 400, "{what}");
     }
     assert_eq!(server.post(&[0xff; 100]).status, 400, "not UTF-8");
-    assert_eq!(
-        server.post(&vec![b'x'; MAX_BODY]).status,
-        400,
-        "128 KiB of nothing"
-    );
-    assert_eq!(
-        server.post(&vec![b'x'; MAX_BODY + 1]).status,
-        413,
-        "one byte more"
-    );
-    assert_eq!(
-        server.post(good.as_bytes()).status,
-        200,
-        "and then a good one"
-    );
+    assert_eq!(server.post(&vec![b'x'; MAX_BODY]).status, 400, "128 KiB of nothing");
+    assert_eq!(server.post(&vec![b'x'; MAX_BODY + 1]).status, 413, "one byte more");
+    assert_eq!(server.post(good.as_bytes()).status, 200, "and then a good one");
 }
 
 #[test]
@@ -266,28 +191,15 @@ fn anybody_may_look_from_a_web_page() {
     let about = server.get("/");
     assert_eq!(about.status, 200);
     assert_eq!(about.header("content-type"), "text/plain; charset=utf-8");
-    for part in [
-        "witness.example/w1\n",
-        ORIGIN,
-        "size 3\n",
-        &server.vkey.to_string(),
-    ] {
+    for part in ["witness.example/w1\n", ORIGIN, "size 3\n", &server.vkey.to_string()] {
         assert!(about.body.contains(part), "{part} in {}", about.body);
     }
     assert_eq!(server.get("/livez").body, "ok\n");
     let preflight = send(server.address, "OPTIONS", "/add-checkpoint", b"");
     assert_eq!(preflight.status, 204);
-    assert!(
-        preflight
-            .header("access-control-allow-methods")
-            .contains("POST")
-    );
+    assert!(preflight.header("access-control-allow-methods").contains("POST"));
     for answer in [about, preflight, server.get("/nothing"), server.monitored()] {
-        assert_eq!(
-            answer.header("access-control-allow-origin"),
-            "*",
-            "{answer:?}"
-        );
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{answer:?}");
     }
     assert_eq!(server.get("/nothing").status, 404);
     assert_eq!(server.get("/add-checkpoint").status, 405);
@@ -301,9 +213,7 @@ fn one_connection_serves_many_requests() {
         let body = log.request(old, new).to_bytes();
         let length = body.len();
         let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: {length}");
-        stream
-            .write_all(format!("{head}\r\n\r\n").as_bytes())
-            .unwrap();
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
         stream.write_all(&body).unwrap();
         assert_eq!(read_answer(&mut stream).status, 200);
     }
@@ -314,22 +224,13 @@ fn many_clients_of_one_size_move_the_witness_once() {
     let (_dir, server, log) = at_three();
     let requests: Vec<Vec<u8>> = (4..12).map(|new| log.request(3, new).to_bytes()).collect();
     let statuses = all_at_once(&server, requests);
-    assert_eq!(
-        statuses.iter().filter(|(status, _)| *status == 200).count(),
-        1
-    );
-    assert_eq!(
-        statuses.iter().filter(|(status, _)| *status == 409).count(),
-        7
-    );
+    assert_eq!(statuses.iter().filter(|(status, _)| *status == 200).count(), 1);
+    assert_eq!(statuses.iter().filter(|(status, _)| *status == 409).count(), 7);
     let won = 4 + statuses.iter().position(|(s, _)| *s == 200).unwrap() as u64;
     let seen = Note::parse(server.monitored().body.as_bytes()).unwrap();
     assert_eq!(seen.text(), log.checkpoint(won).to_text());
     for (status, body) in statuses {
-        assert!(
-            status == 200 || body == format!("{won}\n") || body == "3\n",
-            "{body}"
-        );
+        assert!(status == 200 || body == format!("{won}\n") || body == "3\n", "{body}");
     }
 }
 
@@ -351,10 +252,8 @@ fn all_at_once(server: &Server, bodies: Vec<Vec<u8>>) -> Vec<(u16, String)> {
 }
 
 fn vectors(name: &str) -> Vec<Value> {
-    let folder = std::env::var_os("SOLELOG_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors")),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("SOLELOG_VECTORS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors")), PathBuf::from);
     if !folder.is_dir() {
         let required = std::env::var("SOLELOG_REQUIRE_VECTORS").is_ok_and(|v| v == "1");
         assert!(!required, "no vectors at {}", folder.display());
@@ -367,9 +266,7 @@ fn vectors(name: &str) -> Vec<Value> {
 }
 
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("{field} of {case}"))
+    case[field].as_str().unwrap_or_else(|| panic!("{field} of {case}"))
 }
 
 fn trusted(case: &Value) -> Result<Vec<TrustedLog>, LogFault> {
@@ -377,9 +274,7 @@ fn trusted(case: &Value) -> Result<Vec<TrustedLog>, LogFault> {
     logs.iter()
         .map(|log| {
             let vkeys = log["vkeys"].as_array().unwrap();
-            let keys = vkeys
-                .iter()
-                .map(|vkey| Vkey::parse(vkey.as_str().unwrap()).unwrap());
+            let keys = vkeys.iter().map(|vkey| Vkey::parse(vkey.as_str().unwrap()).unwrap());
             TrustedLog::new(Origin::new(text(log, "origin")).unwrap(), keys.collect())
         })
         .collect()
@@ -407,10 +302,8 @@ fn requests_are_answered_as_listed() {
             let body = text(step, "body");
             let answer = server.post(body.as_bytes());
             let expected = &step["status"];
-            let matches = expected == answer.status
-                || expected
-                    .as_str()
-                    .is_some_and(|s| s.contains(&answer.status.to_string()));
+            let matches =
+                expected == answer.status || expected.as_str().is_some_and(|s| s.contains(&answer.status.to_string()));
             assert!(matches, "{id}: {name}: {expected}, not {answer:?}");
             if let Some(body) = step["responseBody"].as_str() {
                 assert_eq!(answer.body, body, "{id}: {name}");
@@ -424,11 +317,7 @@ fn requests_are_answered_as_listed() {
             if answer.status == 200 {
                 let lines = parse_signatures(answer.body.as_bytes()).unwrap();
                 let note = AddCheckpoint::parse(body.as_bytes()).unwrap().note;
-                assert_eq!(
-                    cosignatures(&note, &lines, &server.vkey),
-                    lines,
-                    "{id}: {name}"
-                );
+                assert_eq!(cosignatures(&note, &lines, &server.vkey), lines, "{id}: {name}");
             }
             steps += 1;
         }
@@ -450,10 +339,7 @@ fn of_two_that_race_from_one_size_exactly_one_wins() {
             let setup = server.post(text(&case["setup"], "body").as_bytes());
             assert_eq!(setup.status, 200);
             let both = case["concurrent"].as_array().unwrap();
-            let bodies: Vec<Vec<u8>> = both
-                .iter()
-                .map(|race| text(race, "body").as_bytes().to_vec())
-                .collect();
+            let bodies: Vec<Vec<u8>> = both.iter().map(|race| text(race, "body").as_bytes().to_vec()).collect();
             let answers = all_at_once(&server, bodies.clone());
             let mut statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
             let won = statuses.iter().position(|status| *status == 200).unwrap();

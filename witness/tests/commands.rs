@@ -34,11 +34,7 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path, args: &[&str]) -> Running {
-        let mut child = command(dir, args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command(dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let out = child.stdout.as_mut().unwrap();
         BufReader::new(out).read_line(&mut line).unwrap();
@@ -48,10 +44,7 @@ impl Running {
             err.read_to_string(&mut error).unwrap();
             panic!("it did not start: {error}");
         }
-        Running {
-            child,
-            said: json(line.as_bytes()),
-        }
+        Running { child, said: json(line.as_bytes()) }
     }
 
     fn address(&self) -> SocketAddr {
@@ -70,46 +63,23 @@ fn up_makes_everything_in_one_command_and_serve_goes_on_from_there() {
     let dir = dir.path().join("w");
     let log = Log::new();
     let vkey = log.signer.vkey().to_string();
-    let up = [
-        "up",
-        "--name",
-        "witness.example/w1",
-        "--listen",
-        "127.0.0.1:0",
-        "--log",
-        &vkey,
-        "--json",
-    ];
+    let up = ["up", "--name", "witness.example/w1", "--listen", "127.0.0.1:0", "--log", &vkey, "--json"];
     let running = Running::start(&dir, &up);
-    assert_eq!(
-        post(running.address(), &log.request(0, 3).to_bytes()).status,
-        200
-    );
+    assert_eq!(post(running.address(), &log.request(0, 3).to_bytes()).status, 200);
     let witness = running.said["vkey"].clone();
 
     // Meanwhile nobody else works in the folder.
     let second = run(&dir, &["serve", "--json"]);
     assert_eq!(second.status.code(), Some(4));
-    assert!(
-        json(&second.stderr)["error"]
-            .as_str()
-            .unwrap()
-            .contains("in use")
-    );
+    assert!(json(&second.stderr)["error"].as_str().unwrap().contains("in use"));
     // But anybody may ask for the key.
-    assert_eq!(
-        json(&run(&dir, &["vkey", "--json"]).stdout)["vkey"],
-        witness
-    );
+    assert_eq!(json(&run(&dir, &["vkey", "--json"]).stdout)["vkey"], witness);
     assert_eq!(running.end(Signal::TERM), Some(0));
 
     let running = Running::start(&dir, &["serve", "--json"]);
     assert_eq!(running.said["vkey"], witness);
     assert_eq!(running.said["logs"][0]["size"], 3);
-    assert_eq!(
-        post(running.address(), &log.request(0, 5).to_bytes()).body,
-        "3\n"
-    );
+    assert_eq!(post(running.address(), &log.request(0, 5).to_bytes()).body, "3\n");
     assert_eq!(running.end(Signal::INT), Some(0));
 
     // The same command again keeps what is there.
@@ -124,16 +94,7 @@ fn a_killed_witness_goes_on_where_it_answered() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::new();
     let vkey = log.signer.vkey().to_string();
-    let up = [
-        "up",
-        "--name",
-        "w",
-        "--listen",
-        "127.0.0.1:0",
-        "--log",
-        &vkey,
-        "--json",
-    ];
+    let up = ["up", "--name", "w", "--listen", "127.0.0.1:0", "--log", &vkey, "--json"];
     let mut reached = 0;
     for round in 0..5 {
         let running = Running::start(dir.path(), &up);
@@ -177,16 +138,7 @@ fn step_by_step() {
 fn a_key_that_others_may_read_and_a_damaged_state_stop_it() {
     let dir = tempfile::tempdir().unwrap();
     let vkey = Log::new().signer.vkey().to_string();
-    let args = [
-        "up",
-        "--name",
-        "w",
-        "--listen",
-        "127.0.0.1:0",
-        "--log",
-        &vkey,
-        "--json",
-    ];
+    let args = ["up", "--name", "w", "--listen", "127.0.0.1:0", "--log", &vkey, "--json"];
     assert_eq!(Running::start(dir.path(), &args).end(Signal::TERM), Some(0));
 
     let key = dir.path().join("witness.key");
@@ -204,10 +156,7 @@ fn a_key_that_others_may_read_and_a_damaged_state_stop_it() {
         let refused = run(dir.path(), args);
         assert_eq!(refused.status.code(), Some(3), "{refused:?}");
         let said = String::from_utf8(refused.stderr).unwrap();
-        assert!(
-            said.contains("damaged") && said.contains("our own file"),
-            "{said}"
-        );
+        assert!(said.contains("damaged") && said.contains("our own file"), "{said}");
     }
 }
 

@@ -114,11 +114,7 @@ fn a_damaged_state_is_reported_as_ours_and_stops_the_start() {
 
     let path = state_path(dir.path());
     let good = fs::read(&path).unwrap();
-    for bad in [
-        &[][..],
-        &good[..good.len() / 2],
-        &[&good[..], b"x"].concat(),
-    ] {
+    for bad in [&[][..], &good[..good.len() / 2], &[&good[..], b"x"].concat()] {
         fs::write(&path, bad).unwrap();
         let error = open(dir.path()).err().unwrap();
         let OpenError::State(StateError::Damaged { before, .. }) = &error else {
@@ -126,10 +122,7 @@ fn a_damaged_state_is_reported_as_ours_and_stops_the_start() {
         };
         assert_eq!(*before, Before::Head(log.head(3)));
         let said = error.to_string();
-        assert!(
-            said.contains("our own file") && said.contains("size 3"),
-            "{said}"
-        );
+        assert!(said.contains("our own file") && said.contains("size 3"), "{said}");
         // Setting it up again does not make a new, empty state either.
         set_up(dir.path(), None, None, &[log.trusted()]).unwrap();
         assert!(open(dir.path()).is_err());
@@ -203,9 +196,7 @@ fn a_clock_that_is_set_back_makes_no_tree_look_older() {
     let keys = [witness.vkey().clone()];
     let mut seen = Vec::new();
     for (old, new) in [(0, 1), (1, 2), (2, 3)] {
-        let line = witness
-            .add_checkpoint(&log.request(old, new).to_bytes())
-            .unwrap();
+        let line = witness.add_checkpoint(&log.request(old, new).to_bytes()).unwrap();
         let note = Note::new(&log.checkpoint(new).to_text(), vec![line]).unwrap();
         seen.push(note.open(&keys).unwrap().verified[0].time.unwrap().get());
     }

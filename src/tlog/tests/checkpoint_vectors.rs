@@ -10,9 +10,7 @@ use tlog::key::Vkey;
 use tlog::note::{Note, OpenError, SignatureLine};
 
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("{field} of {case}"))
+    case[field].as_str().unwrap_or_else(|| panic!("{field} of {case}"))
 }
 
 fn cases(file: &str) -> Vec<Value> {
@@ -74,10 +72,8 @@ fn signed_checkpoints_are_verified_as_listed() {
         let want = text(case, "want");
         let bytes = text(case, "note");
         let note = Note::parse(bytes.as_bytes());
-        let checkpoint = note
-            .as_ref()
-            .map_err(|_| ())
-            .and_then(|note| Checkpoint::parse_text(note.text()).map_err(|_| ()));
+        let checkpoint =
+            note.as_ref().map_err(|_| ()).and_then(|note| Checkpoint::parse_text(note.text()).map_err(|_| ()));
         let (Ok(note), Ok(checkpoint)) = (note, checkpoint) else {
             assert_eq!(want, "malformed", "{id}");
             continue;
@@ -90,12 +86,8 @@ fn signed_checkpoints_are_verified_as_listed() {
         let root = Hash::from_base64(text(case, "rootBase64")).unwrap();
         assert_eq!(checkpoint.head.root, root, "{id}");
 
-        let keys: Vec<Vkey> = case["vkeys"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|vkey| Vkey::parse(vkey.as_str().unwrap()).unwrap())
-            .collect();
+        let keys: Vec<Vkey> =
+            case["vkeys"].as_array().unwrap().iter().map(|vkey| Vkey::parse(vkey.as_str().unwrap()).unwrap()).collect();
         let opened = note.open(&keys);
         if matches!(case["keyType"].as_u64(), Some(2 | 5 | 6)) {
             // ECDSA, RFC 6962 and ML-DSA-44 signatures are ignored: no known key is left.
@@ -109,8 +101,7 @@ fn signed_checkpoints_are_verified_as_listed() {
                 let lines: Vec<Value> = opened.verified.iter().map(|v| v.place.into()).collect();
                 assert_eq!(Value::from(lines), case["verifiedLines"], "{id}");
                 if let Some(time) = case["cosignatureTimestamp"].as_u64() {
-                    let times: Vec<Seconds> =
-                        opened.verified.iter().filter_map(|v| v.time).collect();
+                    let times: Vec<Seconds> = opened.verified.iter().filter_map(|v| v.time).collect();
                     assert!(times.contains(&Seconds::new(time).unwrap()), "{id}");
                 }
             }
@@ -134,9 +125,7 @@ fn cosignatures_are_made_and_verified_as_listed() {
     let mut not_understood = Vec::new();
     for case in &cases {
         let id = text(case, "id");
-        let time = case["timestamp"]
-            .as_u64()
-            .map(|time| Seconds::new(time).unwrap());
+        let time = case["timestamp"].as_u64().map(|time| Seconds::new(time).unwrap());
         let line = case["line"].as_str().map(|line| {
             let read = SignatureLine::parse(line.strip_suffix('\n').unwrap()).unwrap();
             assert_eq!(format!("{read}\n"), line, "{id}");
@@ -157,9 +146,7 @@ fn cosignatures_are_made_and_verified_as_listed() {
             }
             "timestamp" => {
                 let bytes = tlog::text::from_base64(text(case, "signatureBase64"));
-                let read = bytes.and_then(|bytes| {
-                    cosignature::split(bytes.get(4..).unwrap()).map(|(time, _)| time)
-                });
+                let read = bytes.and_then(|bytes| cosignature::split(bytes.get(4..).unwrap()).map(|(time, _)| time));
                 assert_eq!(read, time, "{id}");
             }
             "verify" => {
@@ -182,10 +169,7 @@ fn cosignatures_are_made_and_verified_as_listed() {
                 }
             }
             "sign" => {
-                let seed: [u8; 32] = hex::decode(text(case, "seedHex"))
-                    .unwrap()
-                    .try_into()
-                    .unwrap();
+                let seed: [u8; 32] = hex::decode(text(case, "seedHex")).unwrap().try_into().unwrap();
                 let cosigner = Cosigner::new(text(case, "name").parse().unwrap(), &seed);
                 assert_eq!(cosigner.vkey().to_string(), text(case, "vkey"), "{id}");
                 let signed = cosigner.cosign(text(case, "checkpointText"), time.unwrap());
@@ -206,25 +190,15 @@ fn a_sigsum_tree_head_signature_is_a_checkpoint_signature() {
     let cases = cases("sigsum/proofs.json");
     for case in &cases {
         let field = |name: &str| {
-            text(case, "proof")
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-                .unwrap()
+            text(case, "proof").lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap()
         };
-        let key: [u8; 32] = hex::decode(text(case, "logKeyHex"))
-            .unwrap()
-            .try_into()
-            .unwrap();
+        let key: [u8; 32] = hex::decode(text(case, "logKeyHex")).unwrap().try_into().unwrap();
         let signature: [u8; 64] = hex::decode(field("signature")).unwrap().try_into().unwrap();
         let checkpoint = Checkpoint::parse_text(text(case, "checkpointText")).unwrap();
         assert_eq!(checkpoint.head.size.to_string(), field("size"));
         assert_eq!(checkpoint.head.root.to_hex(), field("root_hash"));
         let signed = checkpoint.to_text();
-        assert!(tlog::key::verify_ed25519(
-            &key,
-            signed.as_bytes(),
-            &signature
-        ));
+        assert!(tlog::key::verify_ed25519(&key, signed.as_bytes(), &signature));
     }
     assert!(cases.is_empty() || !cases[0].is_null());
 }

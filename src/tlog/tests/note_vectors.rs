@@ -7,9 +7,7 @@ use tlog::key::{KeyId, Kind, Signer, Vkey, verify_ed25519};
 use tlog::note::{Note, OpenError, SignatureLine};
 
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("{field} of {case}"))
+    case[field].as_str().unwrap_or_else(|| panic!("{field} of {case}"))
 }
 
 fn cases(file: &str) -> Vec<Value> {
@@ -18,12 +16,7 @@ fn cases(file: &str) -> Vec<Value> {
 
 fn vkeys(case: &Value) -> Vec<Vkey> {
     let parse = |vkey: &Value| Vkey::parse(vkey.as_str().unwrap()).unwrap();
-    case["vkeys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(parse)
-        .collect()
+    case["vkeys"].as_array().unwrap().iter().map(parse).collect()
 }
 
 /// Key types whose signatures we pass over: ECDSA, RFC 6962, ML-DSA-44.
@@ -118,10 +111,8 @@ fn notes_are_opened_as_listed() {
                 .iter()
                 .map(|key| (text(key, "name").to_owned(), text(key, "keyId").to_owned()))
                 .collect();
-            let found: Vec<(String, String)> = keys
-                .iter()
-                .map(|key| (key.name().to_string(), key.id().to_string()))
-                .collect();
+            let found: Vec<(String, String)> =
+                keys.iter().map(|key| (key.name().to_string(), key.id().to_string())).collect();
             assert_eq!(found, listed, "{id}");
         }
     }
@@ -129,12 +120,7 @@ fn notes_are_opened_as_listed() {
     if !cases.is_empty() {
         assert_eq!(
             not_understood,
-            [
-                "formats/ecdsa-sigstore",
-                "formats/ecdsa-pixel",
-                "formats/rfc6962-rome",
-                "formats/rfc6962-rome-borked"
-            ]
+            ["formats/ecdsa-sigstore", "formats/ecdsa-pixel", "formats/rfc6962-rome", "formats/rfc6962-rome-borked"]
         );
     }
 }
@@ -173,8 +159,7 @@ fn notes_are_signed_as_listed() {
             None => Note::sign(signed, &signer),
             Some(line) => {
                 let line = SignatureLine::parse(line.strip_suffix('\n').unwrap()).unwrap();
-                Note::new(signed, vec![line])
-                    .and_then(|note| note.with_signature(signer.sign(signed)))
+                Note::new(signed, vec![line]).and_then(|note| note.with_signature(signer.sign(signed)))
             }
         };
         match case["note"].as_str() {
@@ -200,8 +185,7 @@ fn ed25519_agrees_with_wycheproof() {
         for case in group["tests"].as_array().unwrap() {
             let message = hex::decode(text(case, "msg")).unwrap();
             // A signature of another length is refused by its type.
-            let valid = bytes(text(case, "sig"))
-                .is_some_and(|signature| verify_ed25519(&key, &message, &signature));
+            let valid = bytes(text(case, "sig")).is_some_and(|signature| verify_ed25519(&key, &message, &signature));
             assert_eq!(valid, case["result"] == "valid", "{}", case["tcId"]);
             count += 1;
         }
@@ -219,12 +203,7 @@ fn ed25519_edge_cases_follow_the_strict_rule() {
         let signature = bytes(text(case, "sig")).unwrap();
         let valid = verify_ed25519(&key, text(case, "msg").as_bytes(), &signature);
         let refused = case["dalekVerifyStrict"] == false;
-        assert_eq!(
-            valid,
-            !refused && case["ref10"] == true,
-            "{}",
-            case["number"]
-        );
+        assert_eq!(valid, !refused && case["ref10"] == true, "{}", case["number"]);
         accepted += usize::from(valid);
     }
     assert!(cases.is_empty() || (cases.len() >= 340 && accepted >= 10));
@@ -235,8 +214,7 @@ fn base64_is_read_as_listed() {
     let cases = cases("base64/base64.json");
     for case in &cases {
         let encoded = text(case, "encoded");
-        let expected =
-            (case["strict"] == "accept").then(|| hex::decode(text(case, "decodedHex")).unwrap());
+        let expected = (case["strict"] == "accept").then(|| hex::decode(text(case, "decodedHex")).unwrap());
         assert_eq!(tlog::text::from_base64(encoded), expected, "{}", case["id"]);
     }
     assert!(cases.is_empty() || cases.len() >= 79, "{}", cases.len());

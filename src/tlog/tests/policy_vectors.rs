@@ -9,9 +9,7 @@ use tlog::key::{KeyName, Kind, Vkey};
 use tlog::policy::{Policy, PolicyFault};
 
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("{field} of {case}"))
+    case[field].as_str().unwrap_or_else(|| panic!("{field} of {case}"))
 }
 
 /// Rewrites the words of a policy that are keys in another dialect.
@@ -92,12 +90,8 @@ fn policies_are_read_and_evaluated_as_listed() {
             "accept" => {
                 let read = read.unwrap_or_else(|e| panic!("{id}: {e}"));
                 for row in case["quorum"].as_array().into_iter().flatten() {
-                    let cosigned: BTreeSet<&str> = row["cosigned"]
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .map(|name| name.as_str().unwrap())
-                        .collect();
+                    let cosigned: BTreeSet<&str> =
+                        row["cosigned"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
                     let met = read.quorum_met(&|name| cosigned.contains(name));
                     assert_eq!(met, row["satisfied"], "{id}: {cosigned:?}");
                     quorums += 1;

@@ -8,9 +8,7 @@ use tlog::policy::Policy;
 use tlog::proof_file::{ProofFile, ProofFileError, ProofFileRefusal};
 
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("{field} of {case}"))
+    case[field].as_str().unwrap_or_else(|| panic!("{field} of {case}"))
 }
 
 #[test]
@@ -70,22 +68,10 @@ fn each_fault_has_its_name() {
     check("@v1", "@v2", ProofFileError::Header);
     check("extra dGVzdA==", "extra dGVzdB==", ProofFileError::Extra);
     check("extra dGVzdA==", "extra ", ProofFileError::Extra);
-    check(
-        "extra dGVzdA==",
-        "extra dGVzdA==\nextra dGVzdA==",
-        ProofFileError::Index,
-    );
-    check(
-        "extra dGVzdA==\nindex 0",
-        "index 0\nextra dGVzdA==",
-        ProofFileError::Hash,
-    );
+    check("extra dGVzdA==", "extra dGVzdA==\nextra dGVzdA==", ProofFileError::Index);
+    check("extra dGVzdA==\nindex 0", "index 0\nextra dGVzdA==", ProofFileError::Hash);
     check("index 0", "index 00", ProofFileError::Index);
-    check(
-        "index 0",
-        "index 9223372036854775808",
-        ProofFileError::Index,
-    );
+    check("index 0", "index 9223372036854775808", ProofFileError::Index);
     check("index 0", "index  0", ProofFileError::Index);
     check("index 0\n\n", "index 0\n", ProofFileError::Hash);
     check("index 0\n", "index 0\nAA==\n", ProofFileError::Hash);
@@ -96,10 +82,7 @@ fn each_fault_has_its_name() {
     let one_more = format!("index 0\n{}", hash.repeat(64));
     check("index 0\n", &one_more, ProofFileError::TooManyHashes);
     let carriage_returns = PROOF.replace('\n', "\r\n");
-    assert!(matches!(
-        ProofFile::parse(carriage_returns.as_bytes()),
-        Err(ProofFileError::Text(_))
-    ));
+    assert!(matches!(ProofFile::parse(carriage_returns.as_bytes()), Err(ProofFileError::Text(_))));
     let too_long = PROOF.replacen("dGVz", &"AAAA".repeat(1 << 18), 1);
     let read = ProofFile::parse(too_long.as_bytes());
     assert_eq!(read, Err(ProofFileError::TooLong));

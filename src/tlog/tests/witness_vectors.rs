@@ -9,9 +9,7 @@ use tlog::tree::TreeHead;
 use tlog::witness::{AddCheckpoint, Known, Refusal, decide, parse_signatures, write_signatures};
 
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("{field} of {case}"))
+    case[field].as_str().unwrap_or_else(|| panic!("{field} of {case}"))
 }
 
 fn cases(file: &str) -> Vec<Value> {
@@ -30,10 +28,7 @@ fn requests_and_answers_are_read_as_specified() {
             assert_eq!(read.is_ok(), accept, "{id}: {read:?}");
             let Ok(lines) = read else { continue };
             assert_eq!(write_signatures(&lines), body, "{id}");
-            for (line, listed) in lines
-                .iter()
-                .zip(case["lines"].as_array().into_iter().flatten())
-            {
+            for (line, listed) in lines.iter().zip(case["lines"].as_array().into_iter().flatten()) {
                 assert_eq!(line.name().as_str(), text(listed, "name"), "{id}");
                 assert_eq!(line.key_id().to_string(), text(listed, "keyId"), "{id}");
             }
@@ -47,9 +42,7 @@ fn requests_and_answers_are_read_as_specified() {
             assert_eq!(request.old_size.get(), old, "{id}");
         }
         if let Some(hashes) = case["proofHex"].as_array() {
-            let read: Vec<Value> = (request.proof.hashes.iter())
-                .map(|hash| hash.to_hex().into())
-                .collect();
+            let read: Vec<Value> = (request.proof.hashes.iter()).map(|hash| hash.to_hex().into()).collect();
             assert_eq!(&read, hashes, "{id}");
         }
     }
@@ -105,13 +98,8 @@ fn checkpoints_are_decided_as_listed() {
     for case in &cases {
         let id = text(case, "id");
         let mut witness = Witness::of(case);
-        let kinds = witness
-            .0
-            .iter()
-            .flat_map(|known| known.keys.iter().map(Vkey::kind));
-        let unknown = kinds
-            .filter(|kind| matches!(kind, Kind::Unknown(_)))
-            .count();
+        let kinds = witness.0.iter().flat_map(|known| known.keys.iter().map(Vkey::kind));
+        let unknown = kinds.filter(|kind| matches!(kind, Kind::Unknown(_))).count();
         if unknown > 0 {
             // A log with an ML-DSA-44 key: nothing we know signed.
             let (status, _) = witness.answer(text(&case["steps"][0], "body"));
@@ -137,10 +125,7 @@ fn checkpoints_are_decided_as_listed() {
             let (status, size) = witness.answer(text(step, "body"));
             match step["status"].as_u64() {
                 Some(listed) => assert_eq!(u64::from(status), listed, "{id}: {name}"),
-                None => assert!(
-                    text(step, "status").contains(&status.to_string()),
-                    "{id}: {name}: {status}"
-                ),
+                None => assert!(text(step, "status").contains(&status.to_string()), "{id}: {name}: {status}"),
             }
             if let Some(body) = step["responseBody"].as_str() {
                 assert_eq!(size.as_deref(), Some(body), "{id}: {name}");

@@ -53,9 +53,7 @@ impl Log {
 
     pub fn signed_by(seed: u8) -> Log {
         let name = KeyName::new(ORIGIN).unwrap();
-        Log {
-            signer: Signer::note(name, &[seed; 32]),
-        }
+        Log { signer: Signer::note(name, &[seed; 32]) }
     }
 
     pub fn trusted(&self) -> TrustedLog {
@@ -64,10 +62,7 @@ impl Log {
 
     pub fn head(&self, n: u64) -> TreeHead {
         let Ok(root) = root_at(self, size(n));
-        TreeHead {
-            size: size(n),
-            root,
-        }
+        TreeHead { size: size(n), root }
     }
 
     pub fn checkpoint(&self, n: u64) -> Checkpoint {
@@ -117,11 +112,7 @@ impl Server {
         let (bound, address) = std::sync::mpsc::channel();
         let serving = witness.clone();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
@@ -197,9 +188,7 @@ pub fn post(address: SocketAddr, body: &[u8]) -> Answer {
 pub fn send(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-    );
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     // A witness that has read enough may close before it took everything.
     let _ = stream.write_all(body);
@@ -221,14 +210,8 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
         .map(|line| line.split_once(": ").unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let length = headers
-        .get("content-length")
-        .map_or(0, |n| n.parse().unwrap());
+    let length = headers.get("content-length").map_or(0, |n| n.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    Answer {
-        status: status.parse().unwrap(),
-        headers,
-        body: String::from_utf8(body).unwrap(),
-    }
+    Answer { status: status.parse().unwrap(), headers, body: String::from_utf8(body).unwrap() }
 }
