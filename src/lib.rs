@@ -1,1 +1,47 @@
-//! The log server.
+//! The log server: bytes in, durable and proven entries out.
+//!
+//! **One rule for readers: a folder in `src/` that has its own Cargo.toml is a crate and cannot see the server;
+//! everything else in `src/` is the server.**
+//!
+//! The modules in reading order, which is the order of an entry's life:
+
+// What is asked of the log and what it answers.
+pub mod engine;
+pub mod submission;
+
+// What the log decides: pure, given the state, the time and the randomness.
+pub mod ledger;
+pub mod round;
+
+// What makes a decision durable.
+pub mod record;
+pub mod sequencer;
+
+// What makes it readable, and says so to the world.
+pub mod cosign;
+pub mod history;
+pub mod integrator;
+pub mod openings;
+pub mod progress;
+pub mod publisher;
+
+// What happens at the start.
+pub mod folder;
+pub mod guard;
+pub mod memory;
+pub mod rebuild;
+pub mod recovery;
+
+// What reads everything again.
+pub mod fsck;
+
+// What surrounds it: the network, the operator.
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod tokens;
+pub mod verify_pool;
+
+// Where the bytes are.
+pub mod store;

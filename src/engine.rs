@@ -1,0 +1,531 @@
+//! The engine: one log, as the HTTP layer and the commands hold it.
+//!
+//! ```text
+//!  append ──► queue ──► sequencer (thread) ──► integrator (thread) ──► publisher (task) ──► witnesses
+//!             64 MiB     plan, check, commit     evidence, tiles, view    cosignatures,
+//!                        = sequenced             sign = integrated        checkpoint = witnessed
+//! ```
+//!
+//! [`Engine`] is a cheap handle; clones are the same log. An append waits for the level that its caller chose. A read
+//! sees only what a signed head covers, and waits for no writer. When something fails whose outcome is unknown the
+//! engine is *dead*: it answers nothing more, [`Engine::dead`] resolves, and the program must exit (I-2). Whatever was
+//! acknowledged is on disk, and a restart finds it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use scal3::cbor;
+use scal3::credential::Credential;
+use scal3::entry::Entry;
+use scal3::genesis::Genesis;
+use scal3::seen::SeenOnHistory;
+use scal3::state::CredentialState;
+use scal3::verify::Submitted;
+use tlog::key::{Signer, Vkey};
+use tlog::policy::Policy;
+use tlog::proof::{ConsistencyProof, InclusionProof};
+use tlog::tree::{LeafIndex, TreeSize};
+use tlog::{Hash, LeafHash};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::folder::{Opening, ViewChoice};
+use crate::history::{History, ReadError};
+use crate::ledger::{Ledger, Lookup, Standing};
+use crate::openings::{Openings, Shown};
+use crate::progress::{Fault, Heads, Progress, SignedHead, State};
+use crate::recovery::{self, CreateError, OpenError};
+use crate::round::{Ask, Candidate, Draw, Placed, Target};
+use crate::sequencer::{self, Waiting};
+use crate::store::disk::{self, Disk};
+use crate::store::journal;
+use crate::submission::{
+    AppendError, Appended, BodyRefusal, Covered, ErasureRefusal, Reached, Submission, Until, Verified,
+};
+
+/// Everything an engine needs to know. A plain struct: [`Config::new`] has the defaults, change what differs.
+pub struct Config {
+    /// The folder of the log.
+    pub dir: PathBuf,
+    /// The log's own key. Its name is the origin.
+    pub signer: Arc<Signer>,
+    /// The witnesses and the quorum a checkpoint needs before it is published. None: the log publishes what it signs.
+    pub witnesses: Option<Policy>,
+    /// Where the log remembers, outside its folder, what it has signed. With a witness quorum the witnesses remember.
+    pub high_water: Option<PathBuf>,
+    /// What may be waiting, and how large a round may be.
+    pub limits: Limits,
+    /// When things happen.
+    pub pace: Pace,
+    /// The disk; tests put one here that fails or crashes at a chosen call.
+    pub disk: Arc<dyn Disk>,
+    /// Which view the log uses.
+    pub view: ViewChoice,
+    /// The journal's segments.
+    pub journal: journal::Options,
+    /// Milliseconds since 1970.
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Config {
+    /// The defaults of DESIGN §15, on the real disk and the machine's clock.
+    pub fn new(dir: impl Into<PathBuf>, signer: Signer) -> Config {
+        Config {
+            dir: dir.into(),
+            signer: Arc::new(signer),
+            witnesses: None,
+            high_water: None,
+            limits: Limits::default(),
+            pace: Pace::default(),
+            disk: disk::real(),
+            view: ViewChoice::default(),
+            journal: journal::Options::default(),
+            clock: Arc::new(wall_clock_ms),
+        }
+    }
+
+    /// Whether a checkpoint is published only when witnesses have cosigned it.
+    pub fn asks_for_quorum(&self) -> bool {
+        self.witnesses.as_ref().is_some_and(|policy| !policy.quorum_is_none())
+    }
+
+    /// How the folder is opened.
+    pub(crate) fn opening(&self) -> Opening {
+        Opening {
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.clone(),
+            view: self.view.clone(),
+            journal: self.journal,
+        }
+    }
+}
+
+/// The machine's clock, in milliseconds since 1970.
+pub fn wall_clock_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The bounds of DESIGN §15.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most bytes one round may write.
+    pub round_bytes: usize,
+    /// The most bytes that may be in flight: waiting, or committed and not yet in tiles and evidence.
+    pub in_flight_bytes: usize,
+    /// The longest opening.
+    pub opening_bytes: usize,
+    /// The bytes of the disk that rounds leave free, for what earlier rounds still have to write.
+    pub spare_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { round_bytes: 8 << 20, in_flight_bytes: 64 << 20, opening_bytes: 256 << 10, spare_bytes: 128 << 20 }
+    }
+}
+
+/// How many submissions one batch may have. The HTTP layer refuses longer ones.
+pub const MAX_BATCH: usize = 1024;
+
+/// What an opening has around its body: version, kind, salt.
+const OPENING_FRAME: usize = 64;
+
+/// What a caller is told to wait when the budget is full: the queue is rounds of tens of milliseconds deep.
+const RETRY_AFTER_S: u64 = 1;
+
+type Reply = oneshot::Receiver<Result<Placed, AppendError>>;
+
+/// When things happen. Rounds have no timer: they run back to back.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The least time between two signed heads. Zero: as fast as the disk syncs.
+    pub head_interval: Duration,
+    /// How long a candidate head waits for its quorum before a newer one takes its place.
+    pub witness_timeout: Duration,
+    /// How long an append waits beyond `sequenced`; after that its answer says what was reached.
+    pub patience: Duration,
+    /// How many bytes of journal there may be before the next snapshot.
+    pub snapshot_every_bytes: u64,
+    /// How long the rollback guard keeps asking the witnesses at the start.
+    pub guard_timeout: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            head_interval: Duration::ZERO,
+            witness_timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+            snapshot_every_bytes: 64 << 20,
+            guard_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A running log. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What a started engine is made of.
+pub(crate) struct Parts {
+    pub vkey: Vkey,
+    pub standing: Arc<Standing>,
+    pub ledger: Arc<Ledger>,
+    pub history: Arc<History>,
+    pub openings: Arc<Openings>,
+    pub progress: Arc<Progress>,
+    pub queue: mpsc::UnboundedSender<Waiting>,
+    pub budget: Arc<Semaphore>,
+    pub limits: Limits,
+    pub pace: Pace,
+    pub witnesses: bool,
+    pub threads: Vec<JoinHandle<()>>,
+    pub publisher: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// What all handles share. The threads hold only the parts they use, so the last handle dropped ends them.
+struct Shared {
+    vkey: Vkey,
+    standing: Arc<Standing>,
+    ledger: Arc<Ledger>,
+    history: Arc<History>,
+    openings: Arc<Openings>,
+    progress: Arc<Progress>,
+    /// Taken by the shutdown: then the sequencer ends when it has done what waits.
+    queue: RwLock<Option<mpsc::UnboundedSender<Waiting>>>,
+    budget: Arc<Semaphore>,
+    limits: Limits,
+    pace: Pace,
+    witnesses: bool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    publisher: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(publisher) = self.publisher.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            publisher.abort();
+        }
+    }
+}
+
+impl From<Parts> for Shared {
+    fn from(parts: Parts) -> Shared {
+        Shared {
+            vkey: parts.vkey,
+            standing: parts.standing,
+            ledger: parts.ledger,
+            history: parts.history,
+            openings: parts.openings,
+            progress: parts.progress,
+            queue: RwLock::new(Some(parts.queue)),
+            budget: parts.budget,
+            limits: parts.limits,
+            pace: parts.pace,
+            witnesses: parts.witnesses,
+            threads: Mutex::new(parts.threads),
+            publisher: Mutex::new(parts.publisher),
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a new log in an empty or absent folder: entry 0 is the genesis, and nothing is signed yet.
+    ///
+    /// The name of the config's signing key must be the origin in the genesis.
+    pub fn create(config: &Config, genesis: &Genesis) -> Result<(), CreateError> {
+        recovery::create(config, genesis)
+    }
+
+    /// Opens a log: locks the folder, recovers what the journal holds, asks the rollback guard, and starts.
+    ///
+    /// When this returns, the newest committed head is signed and readable. It must be called inside a tokio runtime.
+    pub async fn open(config: Config) -> Result<Engine, OpenError> {
+        recovery::open(config).await.map(|parts| Engine { shared: Arc::new(Shared::from(parts)) })
+    }
+
+    /// Appends one submission, and waits until it has reached the level asked for.
+    ///
+    /// The same authorisation again (the same credential and challenge hash `c`) is answered with the same index. An
+    /// answer can say less than was asked for when the witnesses are slow: [`Appended::reached`] is what holds.
+    pub async fn append(&self, submission: Submission, until: Until) -> Result<Appended, AppendError> {
+        self.append_batch(vec![submission], until).await.pop().unwrap_or(Err(AppendError::ShuttingDown))
+    }
+
+    /// Appends many, in order, each with its own outcome.
+    pub async fn append_batch(&self, submissions: Vec<Submission>, until: Until) -> Vec<Result<Appended, AppendError>> {
+        let count = submissions.len();
+        let shared = Arc::clone(&self.shared);
+        let asked = tokio::task::spawn_blocking(move || {
+            submissions.into_iter().map(|s| shared.prepare(s)).collect::<Vec<_>>()
+        });
+        let Ok(asked) = asked.await else {
+            return (0..count).map(|_| Err(AppendError::Dead)).collect();
+        };
+        let queued: Vec<_> = asked.into_iter().map(|ask| ask.and_then(|ask| self.shared.enqueue(ask))).collect();
+        let mut answers = Vec::with_capacity(count);
+        for reply in queued {
+            answers.push(match reply {
+                Ok(reply) => self.reach(reply, until).await,
+                Err(refused) => Err(refused),
+            });
+        }
+        answers
+    }
+
+    /// Checks an opening's signatures against the credential that this log issued, on a thread for heavy work.
+    ///
+    /// What comes back can be submitted. `Err` is the same refusal that the append would give.
+    pub async fn verify(&self, opening: Vec<u8>) -> Result<Verified, AppendError> {
+        let shared = Arc::clone(&self.shared);
+        let verdict = tokio::task::spawn_blocking(move || shared.verify(opening)).await;
+        verdict.unwrap_or(Err(AppendError::Dead))
+    }
+
+    /// Reads a credential and checks the signature of this log's issuing key on it.
+    pub fn read_credential(&self, bytes: &[u8]) -> Result<Credential, AppendError> {
+        self.shared.standing.open_credential(bytes)
+    }
+
+    async fn reach(&self, reply: Reply, until: Until) -> Result<Appended, AppendError> {
+        // A reply that is dropped was never decided: only a death does that.
+        let placed = reply.await.map_err(|_| AppendError::Dead)??;
+        let index = placed.index;
+        let (entry, time_ms) = match placed.entry {
+            Some(entry) => (entry, placed.time_ms),
+            None => self.shared.committed_entry(index).map_err(|_| AppendError::Dead)?,
+        };
+        let leaf_hash = LeafHash::of(&entry);
+        let mut answer = Appended { index, entry, leaf_hash, time_ms, existing: placed.existing, reached: Reached::Sequenced };
+        if until == Until::Sequenced {
+            return Ok(answer);
+        }
+        let until = if self.shared.witnesses { until } else { Until::Integrated };
+        let mut state = self.shared.progress.subscribe();
+        let enough = |s: &State| match until {
+            Until::Witnessed => s.heads.witnesses(index).is_some(),
+            _ => s.heads.integrates(index).is_some(),
+        };
+        // Out of patience is not an error: the entry is durable, and the answer says how far it came.
+        let _ = tokio::time::timeout(self.shared.pace.patience, state.wait_for(|s| s.fault.is_some() || enough(s))).await;
+        let now = self.shared.progress.now();
+        if now.fault.is_some() {
+            return Err(AppendError::Dead);
+        }
+        if let Some(head) = now.heads.witnesses(index) {
+            answer.reached = Reached::Witnessed(self.shared.cover(index, head)?);
+        } else if let Some(head) = now.heads.integrates(index) {
+            answer.reached = Reached::Integrated(self.shared.cover(index, head)?);
+        }
+        Ok(answer)
+    }
+
+    /// The three heads now. Only `integrated` and `published` may be shown to anyone.
+    pub fn heads(&self) -> Heads {
+        self.shared.progress.now().heads
+    }
+
+    /// Sees every later head (or the newest of several), and the fault that stops the log.
+    pub fn subscribe(&self) -> watch::Receiver<State> {
+        self.shared.progress.subscribe()
+    }
+
+    /// Resolves when the log has stopped on a fault. The program must then exit: what the disk holds is unknown to it.
+    pub async fn dead(&self) -> Fault {
+        let mut state = self.shared.progress.subscribe();
+        loop {
+            if let Some(fault) = state.borrow_and_update().fault.clone() {
+                return fault;
+            }
+            // The sender lives as long as this handle.
+            let _ = state.changed().await;
+        }
+    }
+
+    /// The bytes of `/checkpoint`: the newest head that meets the log's policy. None until there is one.
+    pub fn checkpoint(&self) -> Option<Arc<[u8]>> {
+        self.heads().published.map(|p| p.note)
+    }
+
+    /// Whether the log asks for a quorum of witnesses.
+    pub fn has_witnesses(&self) -> bool {
+        self.shared.witnesses
+    }
+
+    /// The log's key, as others pin it.
+    pub fn vkey(&self) -> &Vkey {
+        &self.shared.vkey
+    }
+
+    /// What holds for the whole log: origin, issuing keys, the policy in force.
+    pub fn standing(&self) -> &Standing {
+        &self.shared.standing
+    }
+
+    /// An entry, as it stands in the log. Only entries that a signed head covers are shown.
+    pub fn entry(&self, index: LeafIndex) -> Result<Vec<u8>, ReadError> {
+        self.shared.history.entry(index)
+    }
+
+    /// The opening of an entry, decrypted, if it has one and it was not erased. The caller decides who may see it.
+    pub fn opening(&self, index: LeafIndex) -> Result<Shown, ReadError> {
+        let entry = self.shared.history.entry(index)?;
+        self.shared.openings.show(index, &entry)
+    }
+
+    /// The path from an entry to the root of the tree of that size.
+    pub fn inclusion(&self, index: LeafIndex, size: TreeSize) -> Result<InclusionProof, ReadError> {
+        self.shared.history.inclusion(index, size)
+    }
+
+    /// The proof that the tree of one size is the beginning of the tree of another.
+    pub fn consistency(&self, old: TreeSize, new: TreeSize) -> Result<ConsistencyProof, ReadError> {
+        self.shared.history.consistency(old, new)
+    }
+
+    /// The root of the tree when it had that size.
+    pub fn root_at(&self, size: TreeSize) -> Result<Hash, ReadError> {
+        self.shared.history.root_at(size)
+    }
+
+    /// A tile or entry bundle by its C2SP path, any width that the newest signed head has. The checkpoint is not here.
+    pub fn object(&self, path: &tlog::tile::Path) -> Result<Vec<u8>, ReadError> {
+        self.shared.history.object(path)
+    }
+
+    /// Where the entry with that index key stands. Entries that no signed head covers yet are not shown.
+    pub fn lookup(&self, index_key: &Hash) -> Result<Option<LeafIndex>, ReadError> {
+        let found = self.shared.ledger.index_of(index_key)?;
+        Ok(found.filter(|i| self.shared.history.covered(*i).is_ok()))
+    }
+
+    /// A credential as it stands after the newest committed round.
+    pub fn credential(&self, id: &Hash) -> Result<Option<CredentialState>, ReadError> {
+        Ok(self.shared.ledger.credential(id)?)
+    }
+
+    /// Takes no more appends, finishes what was taken, writes a snapshot and lets go of the folder.
+    ///
+    /// Appends that come later are answered with [`AppendError::ShuttingDown`]; reads go on.
+    pub async fn shutdown(&self) {
+        self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A thread that panicked has already reported the fault.
+                let _ = thread.join();
+            }
+        })
+        .await;
+        let publisher = self.shared.publisher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(publisher) = publisher {
+            publisher.abort();
+            let _ = publisher.await;
+        }
+    }
+}
+
+/// Fresh randomness for one submission. Without any the machine can't keep a secret, and nothing may go on.
+fn draw() -> Draw {
+    let mut draw = Draw { seal: [0; 32], salt: [0; 32], status_seal: [0; 32], status_salt: [0; 32] };
+    for part in [&mut draw.seal, &mut draw.salt, &mut draw.status_seal, &mut draw.status_salt] {
+        getrandom::fill(part).expect("the system has randomness");
+    }
+    draw
+}
+
+impl Shared {
+    fn verify(&self, opening: Vec<u8>) -> Result<Verified, AppendError> {
+        let id = Submitted::parse(&opening)?.credential_id();
+        let state = self.ledger.credential(&id).map_err(|_| AppendError::Dead)?;
+        let state = state.ok_or(AppendError::UnknownCredential(id))?;
+        Ok(Verified::check(opening, state.credential(), self.standing.origin())?)
+    }
+
+    /// Proves, reads and draws what the sequencer must not wait for.
+    fn prepare(&self, submission: Submission) -> Result<(Candidate, usize), AppendError> {
+        let (ask, bytes) = match submission {
+            Submission::Record(record) => {
+                let seen = record.signed().seen();
+                // A head that no signed one covers can't have been seen: the rule about it refuses the record.
+                let root = self.history.root_at(seen.size).ok();
+                let seen = root.and_then(|root| SeenOnHistory::by_root(seen, &root).ok());
+                let bytes = record.opening().len();
+                (Ask::Record { record, seen }, bytes)
+            }
+            Submission::Credential(credential) => {
+                let bytes = credential.as_bytes().len();
+                (Ask::Credential(credential), 2 * bytes)
+            }
+            Submission::Event { body, index_key } => {
+                let limit = self.limits.opening_bytes.saturating_sub(OPENING_FRAME);
+                if body.len() > limit {
+                    return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
+                }
+                let value = cbor::decode(&body, limit).map_err(|_| AppendError::Body(BodyRefusal::NotCanonical))?;
+                (Ask::Event { body: value, index_key }, body.len())
+            }
+            Submission::Erasure { index, reason } => {
+                let target = self.target(index)?;
+                let bytes = reason.len();
+                (Ask::Erasure { index, reason, target }, bytes)
+            }
+        };
+        Ok((Candidate { ask, draw: draw() }, bytes + sequencer::OVERHEAD))
+    }
+
+    /// What stands at an entry that is to be erased.
+    fn target(&self, index: LeafIndex) -> Result<Target, AppendError> {
+        let read = |e: ReadError| match e {
+            ReadError::NotYet { .. } => AppendError::Erasure(ErasureRefusal::NoSuchEntry),
+            _ => AppendError::Dead,
+        };
+        let entry = self.history.entry(index).map_err(read)?;
+        let kind = Entry::parse(&entry).map_err(|_| AppendError::Dead)?.kind;
+        let opening = self.openings.show(index, &entry).map_err(read)?;
+        Ok(match opening {
+            Shown::Open(opening) => Target::of(kind, Some(&opening)),
+            Shown::Erased | Shown::Public => Target::of(kind, None),
+        })
+    }
+
+    /// Puts a candidate into the queue, if the budget has room for it.
+    fn enqueue(&self, (candidate, cost): (Candidate, usize)) -> Result<Reply, AppendError> {
+        if self.progress.is_dead() {
+            return Err(AppendError::Dead);
+        }
+        let permit = u32::try_from(cost).ok().and_then(|c| Arc::clone(&self.budget).try_acquire_many_owned(c).ok());
+        let permit = permit.ok_or(AppendError::Full { retry_after_s: RETRY_AFTER_S })?;
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { candidate, cost, permit, reply };
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.as_ref().ok_or(AppendError::ShuttingDown)?;
+        // A queue that nobody reads any more belongs to a log that has just died.
+        queue.send(waiting).map_err(|_| AppendError::Dead)?;
+        Ok(answer)
+    }
+
+    /// An entry that was in the log before, perhaps in a round that no signed head covers yet.
+    fn committed_entry(&self, index: LeafIndex) -> Result<(Vec<u8>, u64), ReadError> {
+        let entry = match self.ledger.recent(index) {
+            Some(round) => round.record.entry(index).map(<[u8]>::to_vec),
+            None => None,
+        };
+        // What is no longer recent is in the bundles.
+        let entry = entry.map_or_else(|| self.history.entry(index), Ok)?;
+        let time_ms = Entry::parse(&entry).map_err(|_| ReadError::Damaged(format!("entry {index}")))?.time_ms;
+        Ok((entry, time_ms))
+    }
+
+    fn cover(&self, index: LeafIndex, head: &SignedHead) -> Result<Covered, AppendError> {
+        let proof = self.history.inclusion(index, head.head.size).map_err(|error| {
+            tracing::error!(%error, %index, "no proof for an entry under a signed head");
+            AppendError::Dead
+        })?;
+        Ok(Covered { head: head.clone(), proof })
+    }
+}

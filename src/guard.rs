@@ -1,0 +1,145 @@
+//! The rollback guard: before anything is signed after a start, is this disk the newest the world has seen?
+//!
+//! A restored backup, or a copied virtual machine, looks perfectly well from inside: the lock is free, the journal ends
+//! cleanly, every hash is right. Only something outside the folder can tell. The witnesses can, because they keep the
+//! newest head that they cosigned, with our signature on it. With n witnesses and a quorum of k it takes n − k + 1
+//! answers: then the silent rest is too few to have made a quorum without us knowing. Without witnesses a high-water
+//! file does it, on a path outside the folder, which the operator must not restore together with it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tlog::tree::TreeHead;
+use tlog::checkpoint::{Checkpoint, Origin};
+use tlog::key::Vkey;
+use tlog::note::Note;
+use tlog::policy::Policy;
+use tokio::task::JoinSet;
+
+use crate::cosign::{Last, Witness};
+use crate::history::History;
+use crate::publisher::contradiction;
+use crate::store::disk::{Disk, DiskError};
+
+/// How long to wait before the silent witnesses are asked again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Why nothing may be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// Someone holds our signature over a head that this disk does not continue.
+    #[error("{holder} holds a head that this log has signed and this disk does not continue: {what}. A backup was restored, or the folder was copied; signing would fork the log")]
+    RolledBack {
+        /// Which witness, or which file.
+        holder: String,
+        /// What it holds, against what is here.
+        what: String,
+    },
+    /// Too few witnesses have answered to know.
+    #[error("too few witnesses answer to know whether a backup was restored; silent: {}", silent.join(", "))]
+    TooFewAnswers {
+        /// Who did not answer, and why.
+        silent: Vec<String>,
+    },
+    /// The high-water file can't be used.
+    #[error("the high-water file {}: {what}", path.display())]
+    HighWater {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Asks every witness what it last cosigned, until enough have answered.
+///
+/// The sizes they name are remembered for the first cosignatures.
+pub async fn ask_witnesses(
+    policy: &Policy,
+    witnesses: Vec<Witness>,
+    history: &History,
+    origin: &Origin,
+    vkey: &Vkey,
+    patience: Duration,
+) -> Result<Vec<Witness>, GuardError> {
+    let began = Instant::now();
+    let mut answered: Vec<Witness> = Vec::new();
+    let mut silent = witnesses;
+    loop {
+        let mut asking = JoinSet::new();
+        for witness in silent.drain(..) {
+            let (origin, vkey) = (origin.clone(), vkey.clone());
+            asking.spawn(async move {
+                let last = witness.last(&origin, &vkey).await;
+                (witness, last)
+            });
+        }
+        let mut reasons = Vec::new();
+        while let Some(asked) = asking.join_next().await {
+            let Ok((mut witness, last)) = asked else { continue };
+            match last {
+                Ok(last) => {
+                    if let Some(what) = contradiction(&last, history) {
+                        return Err(GuardError::RolledBack { holder: format!("the witness {}", witness.name()), what });
+                    }
+                    if let Last::Head(head) = last {
+                        witness.knows(head.size);
+                    }
+                    answered.push(witness);
+                }
+                Err(why) => {
+                    tracing::warn!(witness = witness.name(), why, "no answer to the rollback guard");
+                    reasons.push(format!("{} ({why})", witness.name()));
+                    silent.push(witness);
+                }
+            }
+        }
+        // The silent ones alone could not have made a quorum, so whatever one has seen, someone who answered has too.
+        if !policy.quorum_met(&|name| silent.iter().any(|w| w.name() == name)) {
+            answered.append(&mut silent);
+            return Ok(answered);
+        }
+        if began.elapsed() >= patience {
+            return Err(GuardError::TooFewAnswers { silent: reasons });
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The file that remembers, outside the folder, the newest head that was signed.
+pub struct HighWater {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    vkey: Vkey,
+}
+
+impl HighWater {
+    /// A high-water file at that path.
+    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, vkey: Vkey) -> HighWater {
+        HighWater { disk, path, vkey }
+    }
+
+    /// Compares the disk with what the file remembers. A file that is not there yet is started by the first head.
+    pub fn check(&self, history: &History) -> Result<(), GuardError> {
+        let Some(head) = self.read()? else { return Ok(()) };
+        match contradiction(&Last::Head(head), history) {
+            None => Ok(()),
+            Some(what) => Err(GuardError::RolledBack { holder: format!("the high-water file {}", self.path.display()), what }),
+        }
+    }
+
+    /// Remembers a signed head. It must be on stable storage before the signature leaves the process.
+    pub fn raise(&self, note: &[u8]) -> Result<(), DiskError> {
+        self.disk.replace(&self.path, note)
+    }
+
+    fn read(&self) -> Result<Option<TreeHead>, GuardError> {
+        let wrong = |what: String| GuardError::HighWater { path: self.path.clone(), what };
+        let Some(bytes) = self.disk.read(&self.path).map_err(|e| wrong(e.to_string()))? else { return Ok(None) };
+        let note = Note::parse(&bytes).map_err(|e| wrong(e.to_string()))?;
+        note.open(std::slice::from_ref(&self.vkey)).map_err(|e| wrong(format!("not signed by this log: {e}")))?;
+        let checkpoint = Checkpoint::parse_text(note.text()).map_err(|e| wrong(e.to_string()))?;
+        Ok(Some(checkpoint.head))
+    }
+}

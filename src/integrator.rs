@@ -1,0 +1,292 @@
+//! The integrator: one thread that makes committed rounds readable, and signs the head over them.
+//!
+//! ```text
+//! committed rounds ─► evidence, erasures ─► bundles, tiles, synced ─► sign ─► high-water file ─► integrated
+//!                                            └─► view ─► now and then: snapshot, old journal segments dropped
+//! ```
+//!
+//! Everything here can be done again from the journal, and is, after a crash. So the only thing that matters is the
+//! order of two pairs: the tiles and bundles that a head names are on stable storage before the head is signed, and
+//! whatever the journal may forget is on stable storage before it forgets.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tlog::bundle;
+use tlog::checkpoint::{Checkpoint, Origin};
+use tlog::key::Signer;
+use tlog::note::Note;
+use tlog::tile::{EntriesPath, Path};
+
+use crate::engine::Config;
+use crate::folder::Folder;
+use crate::guard::HighWater;
+use crate::history::{FULL, History, RightEdge};
+use crate::ledger::Ledger;
+use crate::memory::Memory;
+use crate::progress::{Fault, Progress, SignedHead};
+use crate::round::Tip;
+use crate::sequencer::Committed;
+use crate::store::StoreError;
+use crate::store::objects::ObjectError;
+use crate::store::view::{self, ViewError};
+
+/// How long to wait before a write is tried again that a full disk has refused.
+const FULL_DISK: Duration = Duration::from_millis(200);
+
+/// The integrator's parts.
+pub struct Integrator {
+    /// All that is on disk. The folder's lock goes with it, and this thread is the last to let go.
+    pub folder: Arc<Folder>,
+    ledger: Arc<Ledger>,
+    history: Arc<History>,
+    signer: Arc<Signer>,
+    high_water: Option<HighWater>,
+    /// Whether a signed head is published as it is: no quorum is asked for.
+    publishes: bool,
+    interval: Duration,
+    snapshot_every_bytes: u64,
+    /// Where the readable part ends.
+    edge: RightEdge,
+    /// What the next snapshot will say.
+    memory: Memory,
+    /// Journal bytes since the last one.
+    since_snapshot: u64,
+}
+
+/// How an object is written that may be there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// It is left alone when it has the same bytes.
+    Once,
+    /// It is written to a new file: what a restart can read may never have reached the disk.
+    Anew,
+}
+
+impl Integrator {
+    /// An integrator that goes on where the readable part ends.
+    pub fn new(
+        config: &Config,
+        folder: Arc<Folder>,
+        ledger: Arc<Ledger>,
+        history: Arc<History>,
+        memory: Memory,
+        edge: RightEdge,
+    ) -> Integrator {
+        let high_water = |path: &PathBuf| {
+            HighWater::new(Arc::clone(&config.disk), path.clone(), config.signer.vkey().clone())
+        };
+        Integrator {
+            folder,
+            ledger,
+            history,
+            signer: Arc::clone(&config.signer),
+            high_water: config.high_water.as_ref().map(high_water),
+            publishes: !config.asks_for_quorum(),
+            interval: config.pace.head_interval,
+            snapshot_every_bytes: config.pace.snapshot_every_bytes,
+            edge,
+            memory,
+            since_snapshot: 0,
+        }
+    }
+
+    /// Where the log ends, as far as it is readable.
+    pub fn tip(&self) -> &Tip {
+        &self.memory.tip
+    }
+
+    /// Works until the sequencer ends, then takes a last snapshot and closes the view; or until the log dies.
+    pub fn run(mut self, rounds: &Receiver<Arc<Committed>>, origin: &Origin, progress: &Progress) {
+        if let Err(fault) = self.work(rounds, origin, progress) {
+            progress.die(fault);
+        }
+    }
+
+    fn work(&mut self, rounds: &Receiver<Arc<Committed>>, origin: &Origin, progress: &Progress) -> Result<(), Fault> {
+        let mut signed_at: Option<Instant> = None;
+        while let Some(batch) = self.gather(rounds, signed_at) {
+            if progress.is_dead() {
+                return Ok(());
+            }
+            self.integrate(&batch, Write::Once)?;
+            drop(batch);
+            progress.integrated(self.sign(origin)?);
+            signed_at = Some(Instant::now());
+            self.publish_if_alone(progress)?;
+            if self.since_snapshot >= self.snapshot_every_bytes {
+                self.snapshot()?;
+            }
+            // The next journal segment is made here, where no round waits for its zeros.
+            match self.folder.journal.prepare() {
+                Err(e) if e.is_fatal() => return Err(Fault::storage("preparing a journal segment", e)),
+                _ => {}
+            }
+        }
+        if progress.is_dead() {
+            return Ok(());
+        }
+        self.snapshot()?;
+        self.folder.view.close().map_err(|e| Fault::storage("closing the view", e))
+    }
+
+    /// Takes all rounds that wait; when the last head is too young, those that come until it is old enough.
+    fn gather(&self, rounds: &Receiver<Arc<Committed>>, signed_at: Option<Instant>) -> Option<Vec<Arc<Committed>>> {
+        let mut batch = vec![rounds.recv().ok()?];
+        let due = signed_at.map(|at| at + self.interval);
+        loop {
+            let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
+            match rounds.recv_timeout(wait) {
+                Ok(round) => batch.push(round),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Some(batch),
+            }
+        }
+    }
+
+    /// Makes rounds readable. Doing it twice gives the same files, which is what recovery relies on.
+    pub fn integrate(&mut self, rounds: &[Arc<Committed>], write: Write) -> Result<(), Fault> {
+        let Some(last) = rounds.last() else { return Ok(()) };
+        let record = &last.record;
+        for round in rounds {
+            self.take_evidence(round)?;
+            self.since_snapshot += round.record.bytes();
+            self.memory.take(&round.record).map_err(|_| Fault::TwoPathsDisagree("the size"))?;
+        }
+        if self.memory.tip.frontier.head() != record.head {
+            return Err(Fault::TwoPathsDisagree("the root, when the round was made readable"));
+        }
+        let files = self.objects_of(rounds)?;
+        self.put(&files, write)?;
+        self.edge.head = record.head;
+        self.edge.tiles = last.partial.clone();
+        self.history.advance(self.edge.clone());
+        self.apply(rounds)?;
+        self.ledger.applied(record.round);
+        Ok(())
+    }
+
+    /// Erases what a round erases, and appends its sealed openings to the evidence.
+    fn take_evidence(&self, round: &Committed) -> Result<(), Fault> {
+        let record = &round.record;
+        self.folder.keys.erase(&record.erased).map_err(|e| Fault::storage("erasing an opening", e))?;
+        let sealed: Vec<&[u8]> = record.sealed.iter().map(|s| s.as_deref().unwrap_or_default()).collect();
+        let append = || self.folder.evidence.append(record.first, &sealed);
+        patiently(append, |e| !e.is_fatal()).map_err(|e| Fault::storage("writing evidence", e))
+    }
+
+    /// The bundles and tiles that rounds complete, and the widest partial ones after them.
+    ///
+    /// A narrower partial one is the beginning of the widest, so nothing that any head names is missing.
+    fn objects_of(&mut self, rounds: &[Arc<Committed>]) -> Result<Vec<(Path, Vec<u8>)>, Fault> {
+        let mut files = Vec::new();
+        for round in rounds {
+            for (entry, index) in round.record.entries.iter().zip(round.record.first..) {
+                bundle::push(&mut self.edge.bundle, entry).map_err(|e| Fault::storage("bundling an entry", e))?;
+                if (index + 1).is_multiple_of(FULL) {
+                    let full = EntriesPath { index: index / FULL, width: FULL as u16 };
+                    files.push((Path::Entries(full), std::mem::take(&mut self.edge.bundle)));
+                }
+            }
+            files.extend(round.full.iter().map(|(tile, bytes)| (Path::Tile(*tile), bytes.clone())));
+        }
+        if let Some(last) = rounds.last() {
+            files.extend(last.partial.iter().map(|(tile, bytes)| (Path::Tile(*tile), bytes.clone())));
+            let size = last.record.head.size.get();
+            if !size.is_multiple_of(FULL) {
+                let partial = EntriesPath { index: size / FULL, width: (size % FULL) as u16 };
+                files.push((Path::Entries(partial), self.edge.bundle.clone()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn put(&self, files: &[(Path, Vec<u8>)], write: Write) -> Result<(), Fault> {
+        let objects = &self.folder.objects;
+        let full = |e: &ObjectError| matches!(e, ObjectError::Store(e) if !e.is_fatal());
+        let failed = |e| Fault::storage("writing tiles and bundles", e);
+        for (path, bytes) in files {
+            let put = || match write {
+                Write::Once => objects.put(path, bytes),
+                Write::Anew => objects.put_anew(path, bytes),
+            };
+            patiently(put, full).map_err(failed)?;
+        }
+        patiently(|| objects.sync_dirs(), full).map_err(failed)?;
+        objects.prune().map(|_| ()).map_err(failed)
+    }
+
+    fn apply(&self, rounds: &[Arc<Committed>]) -> Result<(), Fault> {
+        let failed = |e: ViewError| Fault::storage("writing the view", e);
+        let applied = self.folder.view.applied_round().map_err(failed)?;
+        let rounds = rounds.iter().filter(|r| applied.is_none_or(|applied| r.record.round > applied));
+        let Some(last) = rounds.clone().last() else { return Ok(()) };
+        let changes = rounds.flat_map(|r| &r.record.changes);
+        let writes: Vec<view::Write<'_>> = changes.map(|c| (c.key.as_slice(), Some(c.value.as_slice()))).collect();
+        self.folder.view.apply(last.record.round, &writes).map_err(failed)
+    }
+
+    /// Signs the head of what is readable now. The high-water file has it before anyone else.
+    pub fn sign(&self, origin: &Origin) -> Result<SignedHead, Fault> {
+        let text = Checkpoint::new(origin.clone(), self.edge.head).to_text();
+        let note = Note::sign(&text, &self.signer).map_err(|e| Fault::storage("signing a checkpoint", e))?.to_bytes();
+        if let Some(high_water) = &self.high_water {
+            let full = |e: &StoreError| !e.is_fatal();
+            let raise = || high_water.raise(&note).map_err(StoreError::from);
+            patiently(raise, full).map_err(|e| Fault::storage("writing the high-water file", e))?;
+        }
+        Ok(SignedHead { head: self.edge.head, note: note.into(), witnessed: false })
+    }
+
+    /// Publishes the head just signed, where no quorum is asked for.
+    fn publish_if_alone(&self, progress: &Progress) -> Result<(), Fault> {
+        if self.publishes {
+            let head = progress.now().heads.integrated;
+            self.publish(&head)?;
+            progress.published(head);
+        }
+        Ok(())
+    }
+
+    /// Replaces `checkpoint`.
+    pub fn publish(&self, head: &SignedHead) -> Result<(), Fault> {
+        let full = |e: &ObjectError| matches!(e, ObjectError::Store(e) if !e.is_fatal());
+        let replace = || self.folder.objects.replace_checkpoint(&head.note);
+        patiently(replace, full).map_err(|e| Fault::storage("writing the checkpoint", e))
+    }
+
+    /// Writes down what no entry carries, and lets the journal forget what is on stable storage elsewhere.
+    ///
+    /// On a full disk there is none: the journal stays as long as it must, and the next one comes later.
+    pub fn snapshot(&mut self) -> Result<(), Fault> {
+        let Some(round) = self.memory.tip.next.checked_sub(1) else { return Ok(()) };
+        self.folder.view.flush().map_err(|e| Fault::storage("flushing the view", e))?;
+        let written = self.folder.evidence.sync().and_then(|_| self.folder.snapshots.write(round, &self.memory.to_bytes()));
+        match written {
+            Ok(()) => self.since_snapshot = 0,
+            Err(full) if !full.is_fatal() => return Ok(()),
+            Err(fatal) => return Err(Fault::storage("writing a snapshot", fatal)),
+        }
+        if let Some(floor) = self.folder.snapshots.floor() {
+            let dropped = self.folder.journal.drop_below(floor + 1);
+            dropped.map_err(|e| Fault::storage("dropping journal segments", e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Does something that a full disk may refuse, until there is room: what is committed has to go somewhere.
+///
+/// The sequencer stops accepting meanwhile, because it sees the same disk.
+fn patiently<T, E: std::fmt::Display>(act: impl Fn() -> Result<T, E>, full: impl Fn(&E) -> bool) -> Result<T, E> {
+    loop {
+        match act() {
+            Err(e) if full(&e) => {
+                tracing::error!(error = %e, "no room for what is already committed; waiting for some");
+                std::thread::sleep(FULL_DISK);
+            }
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The ledger: the state that the next round is planned against.
+//!
+//! ```text
+//! lookup(key)  =  overlay (rounds committed, not yet applied)   else   view (sled: everything before)
+//! ```
+//!
+//! The state is a fold over entries and openings, so the view may be thrown away and made again. What may not happen is
+//! that a committed round is in neither place, not for a moment: the overlay takes a round before its waiters are
+//! answered, and lets go of it only after the view has it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use scal3::credential::{Credential, IssuingKey};
+use scal3::genesis::Genesis;
+use scal3::state::CredentialState;
+use tlog::Hash;
+use tlog::tree::LeafIndex;
+
+use crate::sequencer::Committed;
+use crate::store::view::{View, ViewError};
+use crate::submission::{AppendError, CredentialRefusal};
+
+/// A name in the state. Hashes stand here in full: a shortened one would let two things share an answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// An index key; its value is the index of its entry.
+    IndexKey(Hash),
+    /// An authorisation, by its name (`scal3::record::authorisation_key`); its value is the index of its entry.
+    Authorisation(Hash),
+    /// A credential; its value is its [`CredentialState`].
+    Credential(Hash),
+    /// An erased opening; its value is the index of the erasure.
+    Erased(LeafIndex),
+    /// What is left of a credential whose record was erased; its value is its [`CredentialState`] then.
+    ///
+    /// A rebuilt view can't learn from an erased opening where the credential's history stands. This is the one part
+    /// of the state that no entry carries, so it is kept in the snapshot as well.
+    Residue(Hash),
+}
+
+impl Key {
+    /// The key as the view stores it: one letter, then the name.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Key::IndexKey(hash) => [&b"k"[..], &hash.0].concat(),
+            Key::Authorisation(hash) => [&b"a"[..], &hash.0].concat(),
+            Key::Credential(hash) => [&b"c"[..], &hash.0].concat(),
+            Key::Erased(index) => [&b"e"[..], &index.get().to_be_bytes()].concat(),
+            Key::Residue(hash) => [&b"r"[..], &hash.0].concat(),
+        }
+    }
+}
+
+/// One change of the state: that name has this value from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The name, as [`Key::to_bytes`] gives it.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+impl Change {
+    /// That name has this value.
+    pub fn new(key: &Key, value: Vec<u8>) -> Change {
+        Change { key: key.to_bytes(), value }
+    }
+}
+
+/// Reading the state.
+pub trait Lookup {
+    /// The value of that name.
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, ViewError>;
+
+    /// The index that stands under that name.
+    fn index_at(&self, key: &Key) -> Result<Option<LeafIndex>, ViewError> {
+        self.get(key)?.map(|v| read_index(&v)).transpose()
+    }
+
+    /// Where the entry with that index key stands.
+    fn index_of(&self, index_key: &Hash) -> Result<Option<LeafIndex>, ViewError> {
+        self.index_at(&Key::IndexKey(*index_key))
+    }
+
+    /// A credential as it stands.
+    fn credential(&self, id: &Hash) -> Result<Option<CredentialState>, ViewError> {
+        let found = self.get(&Key::Credential(*id))?;
+        found.map(|v| CredentialState::parse(&v).map_err(|_| ViewError::Damaged("a credential's state"))).transpose()
+    }
+}
+
+/// An index as the state holds it.
+pub fn write_index(index: LeafIndex) -> Vec<u8> {
+    index.get().to_be_bytes().to_vec()
+}
+
+fn read_index(bytes: &[u8]) -> Result<LeafIndex, ViewError> {
+    let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| ViewError::Damaged("an index"))?;
+    LeafIndex::new(u64::from_be_bytes(bytes)).map_err(|_| ViewError::Damaged("an index"))
+}
+
+/// What holds for the whole log, from its genesis on.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    genesis: Genesis,
+    keys: Vec<IssuingKey>,
+    policy: Hash,
+}
+
+impl Standing {
+    /// What a genesis says. `None` when one of its issuing keys is no key.
+    pub fn new(genesis: Genesis) -> Option<Standing> {
+        let keys = genesis.issuing_keys.iter().map(|k| IssuingKey::parse(k).ok()).collect::<Option<_>>()?;
+        let policy = genesis.policy_hash();
+        Some(Standing { genesis, keys, policy })
+    }
+
+    /// The origin.
+    pub fn origin(&self) -> &str {
+        &self.genesis.origin
+    }
+
+    /// The genesis: origin, issuing keys, first policy.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The policy in force, by its hash.
+    pub fn policy_hash(&self) -> Hash {
+        self.policy
+    }
+
+    /// Opens a credential with the issuing key that its provider claim names, and checks that it is for this log.
+    pub fn open_credential(&self, bytes: &[u8]) -> Result<Credential, AppendError> {
+        let claimed = Credential::from_stored(bytes)?;
+        let provider = claimed.claims().provider;
+        let key = self.keys.iter().find(|key| key.provider() == provider);
+        let key = key.ok_or(CredentialRefusal::Provider { found: provider })?;
+        let credential = Credential::open(bytes, key)?;
+        if credential.claims().origin != self.genesis.origin {
+            let found = credential.claims().origin.clone();
+            return Err(CredentialRefusal::Origin { found }.into());
+        }
+        Ok(credential)
+    }
+}
+
+/// The state of one log.
+pub struct Ledger {
+    view: Arc<dyn View>,
+    overlay: RwLock<Overlay>,
+}
+
+/// What the committed rounds say that the view does not say yet.
+#[derive(Default)]
+struct Overlay {
+    rounds: VecDeque<Arc<Committed>>,
+    changed: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
+}
+
+impl Ledger {
+    /// The state as the view has it.
+    pub fn new(view: Arc<dyn View>) -> Ledger {
+        Ledger { view, overlay: RwLock::default() }
+    }
+
+    /// A round has been committed: from now on it is part of the state.
+    pub fn commit(&self, round: Arc<Committed>) {
+        let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
+        for change in &round.record.changes {
+            overlay.changed.insert(change.key.clone(), (round.record.round, change.value.clone()));
+        }
+        overlay.rounds.push_back(round);
+    }
+
+    /// The view has every round up to this one: the overlay lets go of them.
+    pub fn applied(&self, upto: u64) {
+        let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
+        while let Some(round) = overlay.rounds.front().filter(|r| r.record.round <= upto).cloned() {
+            for change in &round.record.changes {
+                // A later round may have changed the same name; its value stays until that round is applied.
+                if overlay.changed.get(&change.key).is_some_and(|(by, _)| *by <= upto) {
+                    overlay.changed.remove(&change.key);
+                }
+            }
+            overlay.rounds.pop_front();
+        }
+    }
+
+    /// The committed round that holds this entry, while it is not yet in bundles and evidence.
+    pub fn recent(&self, index: LeafIndex) -> Option<Arc<Committed>> {
+        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        overlay.rounds.iter().find(|r| r.record.position(index).is_some()).cloned()
+    }
+
+    /// The view beneath.
+    pub fn view(&self) -> &Arc<dyn View> {
+        &self.view
+    }
+}
+
+impl Lookup for Ledger {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, ViewError> {
+        let key = key.to_bytes();
+        let recent = {
+            let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+            overlay.changed.get(&key).map(|(_, value)| value.clone())
+        };
+        // What the overlay has just let go of is in the view by then, so this order misses nothing.
+        recent.map_or_else(|| self.view.get(&key), |value| Ok(Some(value)))
+    }
+}

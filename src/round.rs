@@ -1,0 +1,454 @@
+//! A round: what one turn of the sequencer appends. Decided here, and only here, without a disk, a clock or chance.
+//!
+//! ```text
+//! state (view + overlay) ─┐
+//! tip (frontier, time)   ─┼─► plan ─► Round { entries, openings to seal, changes, the new frontier, one outcome each }
+//! waiting, in order      ─┤
+//! now                    ─┘
+//! ```
+//!
+//! Submissions were verified outside, against an older state and on many cores at once. So everything that depends on
+//! the place in the log is judged again here, one after the other, each against what the ones before it have changed:
+//! two submissions that race for one index key, one sequence number or one authorisation meet here, and one wins (I-6).
+
+use std::collections::BTreeMap;
+
+use scal3::cbor::Value;
+use scal3::credential::Credential;
+use scal3::entry::{Entry, Kind};
+use scal3::erasure::Erasure;
+use scal3::index_key::status_index_key;
+use scal3::opening::{AnyOpening, OtherOpening, commitment};
+use scal3::record::Record;
+use scal3::state::{CredentialState, Status};
+use scal3::status::{Change as StatusDetail, StatusChange};
+use scal3::seen::SeenOnHistory;
+use scal3::verify::Place;
+use tlog::frontier::Frontier;
+use tlog::tree::LeafIndex;
+use tlog::{Hash, LeafHash};
+
+use crate::ledger::{Change, Key, Lookup, Standing, write_index};
+use crate::store::view::ViewError;
+use crate::submission::{AppendError, Collision, CredentialRefusal, ErasureRefusal, Verified};
+
+/// A clock this far behind the last round is not a leap second or a slewing daemon: appends stop until it is put right.
+pub const CLOCK_TOLERANCE_MS: u64 = 10_000;
+
+/// One submission, ready to be judged.
+pub struct Candidate {
+    /// What is asked.
+    pub ask: Ask,
+    /// The randomness it may use, drawn beforehand.
+    pub draw: Draw,
+}
+
+/// A submission with everything proven that needs no place in the log.
+pub enum Ask {
+    /// A record, its signatures verified and the head its device had seen found on this history.
+    Record {
+        /// The record.
+        record: Box<Verified>,
+        /// The proof of having looked; with none the record is refused at its place.
+        seen: Option<SeenOnHistory>,
+    },
+    /// A credential signed by an issuing key of this log.
+    Credential(Box<Credential>),
+    /// An event; the body is deterministic CBOR.
+    Event {
+        /// The body of its opening.
+        body: Value,
+        /// The subscriber's index key.
+        index_key: Option<Hash>,
+    },
+    /// An erasure, with what was read at its target.
+    Erasure {
+        /// The entry to erase.
+        index: LeafIndex,
+        /// Why.
+        reason: String,
+        /// What stands there.
+        target: Target,
+    },
+}
+
+/// What stands at the index that is to be erased. Entries never change, so this can be read outside the sequencer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The kind of the entry.
+    pub kind: Kind,
+    /// The credential its opening is about, where it could be opened and names one.
+    pub credential: Option<Hash>,
+}
+
+impl Target {
+    /// What an entry and its opening say.
+    pub fn of(kind: Kind, opening: Option<&[u8]>) -> Target {
+        Target { kind, credential: opening.and_then(credential_of) }
+    }
+}
+
+/// The credential that an opening is about: a record's, or the one whose status changes.
+fn credential_of(opening: &[u8]) -> Option<Hash> {
+    match AnyOpening::parse(opening).ok()? {
+        AnyOpening::Instruction(opening) => {
+            Some(Record::parse(opening.profile, &opening.record).ok()?.metadata().credential)
+        }
+        AnyOpening::Other(opening) if opening.kind == Kind::Status => {
+            StatusChange::from_body(opening.body).ok().map(|change| change.credential)
+        }
+        AnyOpening::Other(_) => None,
+    }
+}
+
+/// The randomness of one submission. Most use half of it; a first record also writes a status entry.
+#[derive(Clone)]
+pub struct Draw {
+    /// The key its opening is sealed under.
+    pub seal: [u8; 32],
+    /// The salt of its opening, where it is not a record.
+    pub salt: [u8; 32],
+    /// The sealing key of the status entry that may follow.
+    pub status_seal: [u8; 32],
+    /// The salt of that status entry.
+    pub status_salt: [u8; 32],
+}
+
+/// Where the log ends, after the last committed round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The number of the next round; genesis is round 0.
+    pub next: u64,
+    /// The tree.
+    pub frontier: Frontier,
+    /// The time of the last round.
+    pub time_ms: u64,
+}
+
+/// What one turn appends.
+pub struct Round {
+    /// Its number: one more than the last.
+    pub number: u64,
+    /// The index of its first entry.
+    pub first: u64,
+    /// Its time, which every entry in it carries.
+    pub time_ms: u64,
+    /// The entries, in order.
+    pub entries: Vec<Planned>,
+    /// What it changes in the state.
+    pub changes: Vec<Change>,
+    /// The openings it erases.
+    pub erased: Vec<LeafIndex>,
+    /// The tree after it.
+    pub frontier: Frontier,
+    /// What becomes of each submission, in the order they waited.
+    pub outcomes: Vec<Result<Placed, AppendError>>,
+}
+
+/// One entry of a round.
+pub struct Planned {
+    /// The entry, as every reader will see it.
+    pub bytes: Vec<u8>,
+    /// Its leaf hash.
+    pub leaf: LeafHash,
+    /// What only its readers will see, and the key to seal it under. Public kinds have none.
+    pub opening: Option<(Vec<u8>, [u8; 32])>,
+}
+
+/// Where a submission stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its index.
+    pub index: LeafIndex,
+    /// The entry, where this round made it.
+    pub entry: Option<Vec<u8>>,
+    /// The time of the round that made it; 0 where that is not this one.
+    pub time_ms: u64,
+    /// Whether the log had it already.
+    pub existing: bool,
+}
+
+/// Why there can be no round now.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The clock went back further than [`CLOCK_TOLERANCE_MS`].
+    #[error("the clock is {behind_ms} ms behind the last round")]
+    ClockBehind {
+        /// By how much.
+        behind_ms: u64,
+    },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] ViewError),
+    /// The tree has 2^63 - 1 leaves.
+    #[error("the tree is as large as a tree can be")]
+    TreeFull,
+}
+
+/// Plans one round.
+pub fn plan(state: &dyn Lookup, standing: &Standing, tip: &Tip, waiting: Vec<Candidate>, now_ms: u64) -> Result<Round, PlanError> {
+    if now_ms.saturating_add(CLOCK_TOLERANCE_MS) < tip.time_ms {
+        return Err(PlanError::ClockBehind { behind_ms: tip.time_ms - now_ms });
+    }
+    let mut draft = Draft {
+        state,
+        standing,
+        first: tip.frontier.size().get(),
+        time_ms: now_ms.max(tip.time_ms),
+        changed: BTreeMap::new(),
+        entries: Vec::new(),
+        erased: Vec::new(),
+    };
+    let mut outcomes = Vec::with_capacity(waiting.len());
+    for candidate in waiting {
+        outcomes.push(match draft.judge(candidate) {
+            Ok(placed) => Ok(placed),
+            Err(No::Refused(refused)) => Err(refused),
+            Err(No::Stop(stop)) => return Err(stop),
+        });
+    }
+    let mut frontier = tip.frontier.clone();
+    for planned in &draft.entries {
+        frontier.push(planned.leaf).map_err(|_| PlanError::TreeFull)?;
+    }
+    Ok(Round {
+        number: tip.next,
+        first: draft.first,
+        time_ms: draft.time_ms,
+        entries: draft.entries,
+        changes: draft.changed.into_iter().map(|(key, value)| Change::new(&key, value)).collect(),
+        erased: draft.erased,
+        frontier,
+        outcomes,
+    })
+}
+
+/// A round in the making: the state as the entries so far have changed it.
+struct Draft<'a> {
+    state: &'a dyn Lookup,
+    standing: &'a Standing,
+    first: u64,
+    time_ms: u64,
+    changed: BTreeMap<Key, Vec<u8>>,
+    entries: Vec<Planned>,
+    erased: Vec<LeafIndex>,
+}
+
+/// One submission is refused, or the whole round cannot be.
+enum No {
+    Refused(AppendError),
+    Stop(PlanError),
+}
+
+impl<E: Into<AppendError>> From<E> for No {
+    fn from(refused: E) -> No {
+        No::Refused(refused.into())
+    }
+}
+
+/// A failed lookup ends the round, never one submission: what can't be read may be what forbids it.
+trait OrStop<T> {
+    fn or_stop(self) -> Result<T, No>;
+}
+
+impl<T> OrStop<T> for Result<T, ViewError> {
+    fn or_stop(self) -> Result<T, No> {
+        self.map_err(|e| No::Stop(PlanError::State(e)))
+    }
+}
+
+impl Lookup for Draft<'_> {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, ViewError> {
+        match self.changed.get(key) {
+            Some(value) => Ok(Some(value.clone())),
+            None => self.state.get(key),
+        }
+    }
+}
+
+impl Draft<'_> {
+    fn judge(&mut self, candidate: Candidate) -> Result<Placed, No> {
+        let Candidate { ask, draw } = candidate;
+        match ask {
+            Ask::Record { record, seen } => self.record(&record, seen.as_ref(), &draw),
+            Ask::Credential(credential) => self.issue(*credential, &draw),
+            Ask::Event { body, index_key } => self.event(body, index_key, &draw),
+            Ask::Erasure { index, reason, target } => self.erase(index, &reason, target, &draw),
+        }
+    }
+
+    /// A record: the same authorisation again is answered, a used index key or sequence is not; then the metadata rules.
+    fn record(&mut self, record: &Verified, seen: Option<&SeenOnHistory>, draw: &Draw) -> Result<Placed, No> {
+        let signed = record.signed();
+        let metadata = signed.metadata();
+        let id = metadata.credential;
+        let authorisation = Key::Authorisation(signed.authorisation_key());
+        if let Some(index) = self.index_at(&authorisation).or_stop()? {
+            return Ok(self.existing(index));
+        }
+        self.index_key_is_free(&metadata.index_key)?;
+        let mut state = self.credential(&id).or_stop()?.ok_or(AppendError::UnknownCredential(id))?;
+        if metadata.sequence < state.next_sequence() {
+            return Err(AppendError::Conflict(Collision::Sequence { next: state.next_sequence() }).into());
+        }
+        let entry = Entry::committed(Kind::Instruction, self.time_ms, *signed.commitment(), Some(metadata.index_key));
+        let index = self.next()?;
+        let place = Place { index: index.get(), time_ms: self.time_ms, index_key: metadata.index_key };
+        let authorized = signed.authorize(&place, &state, &self.standing.policy_hash(), seen)?;
+        // An authorisation was made against this very state, so the state takes it.
+        state.record(&authorized).map_err(|_| No::Stop(PlanError::State(ViewError::Damaged("a credential's state"))))?;
+
+        // Whatever can still refuse comes before the first entry: a record is in the log with its activation, or not at all.
+        let activates = metadata.sequence == 0;
+        if activates {
+            let status_key = state.next_status_key();
+            self.index_key_is_free(&status_key)?;
+            if status_key == metadata.index_key {
+                return Err(AppendError::Conflict(Collision::IndexKey { index }).into());
+            }
+        }
+        let placed = self.push(&entry, Some((record.opening().to_vec(), draw.seal)))?;
+        self.set(authorisation, write_index(index));
+        self.set_credential(&state)?;
+        if activates {
+            // The first record proves both factors. The log itself says so, in the same round: no reader ever sees a
+            // credential that has acted and is not active.
+            self.change_status(state, StatusDetail::Activated(index.get()), draw.status_salt, draw.status_seal)?;
+        }
+        Ok(placed)
+    }
+
+    /// A credential: issued once, and only by a provider of this log.
+    fn issue(&mut self, credential: Credential, draw: &Draw) -> Result<Placed, No> {
+        let id = credential.id();
+        if let Some(state) = self.credential(&id).or_stop()? {
+            let index = LeafIndex::new(state.issued_at()).map_err(|_| No::Stop(PlanError::TreeFull))?;
+            if state.credential().as_bytes() == credential.as_bytes() {
+                return Ok(self.existing(index));
+            }
+            return Err(AppendError::AlreadyIssued(index).into());
+        }
+        let not_after_ms = credential.claims().not_after_ms;
+        if not_after_ms < self.time_ms {
+            return Err(AppendError::from(CredentialRefusal::Expired { not_after_ms, time_ms: self.time_ms }).into());
+        }
+        let mut predecessor = match credential.claims().predecessor {
+            Some(before) => self.credential(&before).or_stop()?,
+            None => None,
+        };
+        let change = StatusChange { credential: id, change: StatusDetail::Issued(credential.as_bytes().to_vec()) };
+        let index_key = status_index_key(&id, 0);
+        self.index_key_is_free(&index_key)?;
+        let state = CredentialState::issue(credential, self.next()?.get(), predecessor.as_mut())
+            .map_err(|e| AppendError::from(CredentialRefusal::Issue(e)))?;
+        let placed = self.push_status(&change, index_key, draw.salt, draw.seal)?;
+        self.set_credential(&state)?;
+        if let Some(predecessor) = predecessor {
+            self.set_credential(&predecessor)?;
+        }
+        Ok(placed)
+    }
+
+    /// The next status entry of a credential that the log has.
+    fn change_status(&mut self, mut state: CredentialState, change: StatusDetail, salt: [u8; 32], seal: [u8; 32]) -> Result<Placed, No> {
+        let id = state.credential().id();
+        let index_key = state.next_status_key();
+        self.index_key_is_free(&index_key)?;
+        state.change(&change).map_err(|e| AppendError::from(CredentialRefusal::Transition(e)))?;
+        let placed = self.push_status(&StatusChange { credential: id, change }, index_key, salt, seal)?;
+        self.set_credential(&state)?;
+        Ok(placed)
+    }
+
+    fn push_status(&mut self, change: &StatusChange, index_key: Hash, salt: [u8; 32], seal: [u8; 32]) -> Result<Placed, No> {
+        let opening = change.opening(salt).to_bytes();
+        let entry = Entry::committed(Kind::Status, self.time_ms, commitment(&opening), Some(index_key));
+        self.push(&entry, Some((opening, seal)))
+    }
+
+    fn event(&mut self, body: Value, index_key: Option<Hash>, draw: &Draw) -> Result<Placed, No> {
+        if let Some(index_key) = &index_key {
+            self.index_key_is_free(index_key)?;
+        }
+        let opening = OtherOpening { kind: Kind::Event, salt: draw.salt, body }.to_bytes();
+        let entry = Entry::committed(Kind::Event, self.time_ms, commitment(&opening), index_key);
+        self.push(&entry, Some((opening, draw.seal)))
+    }
+
+    /// An erasure. What is erased was read outside; whether it may be is decided here.
+    fn erase(&mut self, index: LeafIndex, reason: &str, target: Target, draw: &Draw) -> Result<Placed, No> {
+        if let Some(by) = self.index_at(&Key::Erased(index)).or_stop()? {
+            return Err(AppendError::Erasure(ErasureRefusal::AlreadyErased { by }).into());
+        }
+        if target.kind.is_public() {
+            return Err(AppendError::Erasure(ErasureRefusal::Public).into());
+        }
+        if target.kind == Kind::Erasure {
+            return Err(AppendError::Erasure(ErasureRefusal::Erasure).into());
+        }
+        if let Some(id) = target.credential {
+            if let Some(state) = self.credential(&id).or_stop()? {
+                if target.kind == Kind::Status && state.status() != Status::Revoked {
+                    return Err(AppendError::Erasure(ErasureRefusal::CredentialCanAct).into());
+                }
+                if target.kind == Kind::Instruction {
+                    self.set(Key::Residue(id), state.to_bytes());
+                }
+            }
+        }
+        let opening = Erasure { index: index.get(), reason: reason.to_owned() }.opening(draw.salt);
+        let opening = opening.to_bytes();
+        let entry = Entry::committed(Kind::Erasure, self.time_ms, commitment(&opening), None);
+        let placed = self.push(&entry, Some((opening, draw.seal)))?;
+        self.set(Key::Erased(index), write_index(placed.index));
+        self.erased.push(index);
+        Ok(placed)
+    }
+
+    /// Puts an entry at the end, and its index key into the state.
+    fn push(&mut self, entry: &Entry, opening: Option<(Vec<u8>, [u8; 32])>) -> Result<Placed, No> {
+        let index = self.next()?;
+        let bytes = entry.to_bytes();
+        self.entries.push(Planned { leaf: LeafHash::of(&bytes), bytes: bytes.clone(), opening });
+        if let Some(index_key) = entry.index_key {
+            self.set(Key::IndexKey(index_key), write_index(index));
+        }
+        Ok(Placed { index, entry: Some(bytes), time_ms: self.time_ms, existing: false })
+    }
+
+    fn next(&self) -> Result<LeafIndex, No> {
+        LeafIndex::new(self.first + self.entries.len() as u64).map_err(|_| No::Stop(PlanError::TreeFull))
+    }
+
+    fn set(&mut self, key: Key, value: Vec<u8>) {
+        self.changed.insert(key, value);
+    }
+
+    /// A credential's state; and what is left of it, where a record of it was erased.
+    fn set_credential(&mut self, state: &CredentialState) -> Result<(), No> {
+        let id = state.credential().id();
+        if self.get(&Key::Residue(id)).or_stop()?.is_some() {
+            self.set(Key::Residue(id), state.to_bytes());
+        }
+        self.set(Key::Credential(id), state.to_bytes());
+        Ok(())
+    }
+
+    fn index_key_is_free(&self, index_key: &Hash) -> Result<(), No> {
+        match self.index_of(index_key).or_stop()? {
+            None => Ok(()),
+            Some(index) => Err(AppendError::Conflict(Collision::IndexKey { index }).into()),
+        }
+    }
+
+    /// The log has it: an entry of this round is at hand, an older one is read where the answer is made.
+    fn existing(&self, index: LeafIndex) -> Placed {
+        let here = index.get().checked_sub(self.first).and_then(|i| self.entries.get(usize::try_from(i).ok()?));
+        Placed {
+            index,
+            entry: here.map(|planned| planned.bytes.clone()),
+            time_ms: here.map_or(0, |_| self.time_ms),
+            existing: true,
+        }
+    }
+}

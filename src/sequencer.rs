@@ -1,0 +1,258 @@
+//! The sequencer: one thread that turns what waits into rounds, back to back.
+//!
+//! ```text
+//! take ─► room? ─► plan ─► seal, serialise ─► hash again, from the bytes ─► keys, synced ─► journal, synced ─► answer
+//!          │        │                          │                             └───────────────┬─────────────┘
+//!          507      409, 422 …                 not the same tree: stop              the only commit point
+//! ```
+//!
+//! Before the journal record is on stable storage nothing has happened, and nobody was told anything (I-2). After it,
+//! everything has: what follows can be done again from the journal. In between there is one moment in which the outcome
+//! is unknown, and an error there ends the process. There is no timer: a round takes what came while the last one synced.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+
+use tlog::LeafHash;
+use tlog::edge::Edge;
+use tlog::tile::Tile;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::ledger::{Ledger, Standing};
+use crate::progress::{Fault, Progress};
+use crate::round::{self, Candidate, Placed, PlanError, Round, Tip};
+use crate::record::Record;
+use crate::store::disk::{Disk, DiskError, Op};
+use crate::store::{StoreError, evidence};
+use crate::store::journal::Journal;
+use crate::store::keys::Keys;
+use crate::submission::AppendError;
+
+/// What a submission costs beyond its bytes: its entry, its key, what it changes in the state.
+pub const OVERHEAD: usize = 1024;
+
+/// One submission in the queue.
+pub struct Waiting {
+    /// What is asked.
+    pub candidate: Candidate,
+    /// How many bytes of the round it may take.
+    pub cost: usize,
+    /// Its share of what may be in flight; given back when the round is in tiles and evidence.
+    pub permit: OwnedSemaphorePermit,
+    /// Who waits for it. Dropped without an answer, it means that the log has died.
+    pub reply: Reply,
+}
+
+/// Who waits for the place of a submission.
+pub type Reply = oneshot::Sender<Result<Placed, AppendError>>;
+
+/// A round that is on stable storage.
+pub struct Committed {
+    /// The journal record, as it was written.
+    pub record: Record,
+    /// The tiles that this round completed.
+    pub full: Vec<(Tile, Vec<u8>)>,
+    /// The widest partial tile of each level after it.
+    pub partial: Vec<(Tile, Vec<u8>)>,
+    /// What its submissions hold of the in-flight budget.
+    pub permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// The sequencer's parts.
+pub struct Sequencer {
+    /// What waits.
+    pub queue: mpsc::UnboundedReceiver<Waiting>,
+    /// What holds for the whole log.
+    pub standing: Arc<Standing>,
+    /// The state that rounds are planned against.
+    pub ledger: Arc<Ledger>,
+    /// Where commits and death are reported.
+    pub progress: Arc<Progress>,
+    /// Where rounds become durable.
+    pub journal: Arc<Journal>,
+    /// Where the keys of sealed openings are.
+    pub keys: Arc<Keys>,
+    /// Where the log ends.
+    pub tip: Tip,
+    /// The same place, computed from what was stored.
+    pub edge: Edge,
+    /// Who makes committed rounds readable. Bounded: when it is behind, so are we.
+    pub integrator: SyncSender<Arc<Committed>>,
+    /// The most bytes of one round.
+    pub round_bytes: usize,
+    /// How full the disk may be.
+    pub space: Space,
+    /// Milliseconds since 1970.
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// How full the disk may be. Rounds stop before the last bytes, which evidence and tiles of earlier rounds need.
+pub struct Space {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// A folder on it.
+    pub dir: PathBuf,
+    /// The bytes that must stay free.
+    pub spare_bytes: u64,
+}
+
+impl Space {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.disk.free(&self.dir)? >= self.spare_bytes {
+            return Ok(());
+        }
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        Err(StoreError::NoSpace(DiskError::new(Op::Write, &self.dir, full)))
+    }
+}
+
+impl Sequencer {
+    /// Works until the queue is closed and empty, or until the log dies.
+    pub fn run(mut self) {
+        let mut kept_back = VecDeque::new();
+        while let Some(taken) = self.take(&mut kept_back) {
+            if self.progress.is_dead() {
+                return;
+            }
+            if let Err(fault) = self.turn(taken) {
+                self.progress.die(fault);
+                return;
+            }
+        }
+    }
+
+    /// Waits for a submission, then takes all that wait, as far as they fit into one round.
+    fn take(&mut self, kept_back: &mut VecDeque<Waiting>) -> Option<Vec<Waiting>> {
+        let first = match kept_back.pop_front() {
+            Some(first) => first,
+            None => self.queue.blocking_recv()?,
+        };
+        let mut bytes = first.cost;
+        let mut taken = vec![first];
+        while let Ok(next) = self.queue.try_recv() {
+            if bytes + next.cost > self.round_bytes {
+                kept_back.push_back(next);
+                break;
+            }
+            bytes += next.cost;
+            taken.push(next);
+        }
+        Some(taken)
+    }
+
+    /// One round. An error is a [`Fault`]: what can be refused has been refused before.
+    fn turn(&mut self, taken: Vec<Waiting>) -> Result<(), Fault> {
+        let bytes = taken.iter().map(|w| w.cost).sum();
+        if !self.room(bytes, taken.len())? {
+            return Ok(refuse(taken, || AppendError::NoSpace));
+        }
+        let (mut candidates, mut replies, mut permits) = (Vec::new(), Vec::new(), Vec::new());
+        for Waiting { candidate, permit, reply, .. } in taken {
+            candidates.push(candidate);
+            replies.push(reply);
+            permits.push(permit);
+        }
+        let mut round = match round::plan(&*self.ledger, &self.standing, &self.tip, candidates, (self.clock)()) {
+            Ok(round) => round,
+            Err(PlanError::ClockBehind { behind_ms }) => {
+                tracing::error!(behind_ms, "the clock is behind the last round; nothing is appended");
+                let behind = || Err(AppendError::ClockBehind { behind_ms });
+                return Ok(answer(replies, std::iter::repeat_with(behind)));
+            }
+            Err(unreadable) => return Err(Fault::storage("planning a round", unreadable)),
+        };
+        let outcomes = std::mem::take(&mut round.outcomes);
+        if !round.entries.is_empty() {
+            let committed = Arc::new(self.commit(round, permits)?);
+            self.ledger.commit(Arc::clone(&committed));
+            self.progress.committed(self.tip.frontier.head());
+            answer(replies, outcomes);
+            // The integrator is gone only when the log has died, and then it has said why.
+            let _ = self.integrator.send(committed);
+        } else {
+            answer(replies, outcomes);
+        }
+        Ok(())
+    }
+
+    /// Whether the disk has room for a round: asked before planning, because afterwards there is no way back.
+    fn room(&self, bytes: usize, submissions: usize) -> Result<bool, Fault> {
+        // A first record writes two entries; nothing writes more.
+        let end = self.tip.frontier.size().get() + 2 * submissions as u64;
+        let asked = self.space.check().and_then(|()| self.journal.reserve(bytes)).and_then(|()| self.keys.reserve(end));
+        match asked {
+            Ok(()) => Ok(true),
+            Err(full) if !full.is_fatal() => {
+                tracing::error!(%full, "no room for another round; nothing is appended");
+                Ok(false)
+            }
+            Err(fatal) => Err(Fault::storage("making room for a round", fatal)),
+        }
+    }
+
+    /// Makes a round durable. When this returns, the round has happened.
+    fn commit(&mut self, round: Round, permits: Vec<OwnedSemaphorePermit>) -> Result<Committed, Fault> {
+        let (record, keys) = seal(&round)?;
+        let bytes = record.to_bytes();
+        let mut edge = recompute(&self.edge, &bytes, &record)?;
+        // A key that is lost would be an opening that nobody can read, so the keys come first. A key without a round is
+        // harmless: the next round writes over it.
+        self.keys.write(round.first, &keys).map_err(|e| Fault::storage("writing keys", e))?;
+        self.journal.append(round.number, &bytes).map_err(|e| Fault::storage("committing a round", e))?;
+        let full = edge.take_full();
+        let partial = edge.partial();
+        self.edge = edge;
+        self.tip = Tip { next: round.number + 1, frontier: round.frontier, time_ms: round.time_ms };
+        Ok(Committed { record, full, partial, permits })
+    }
+}
+
+/// Seals the openings of a round, and makes the record of it.
+fn seal(round: &Round) -> Result<(Record, Vec<Option<&[u8; 32]>>), Fault> {
+    let (mut sealed, mut keys) = (Vec::with_capacity(round.entries.len()), Vec::with_capacity(round.entries.len()));
+    for (planned, index) in round.entries.iter().zip(round.first..) {
+        let opening = planned.opening.as_ref();
+        keys.push(opening.map(|(_, key)| key));
+        let opening = opening.map(|(opening, key)| evidence::seal(key, index, &planned.leaf, opening));
+        sealed.push(opening.transpose().map_err(|e| Fault::storage("sealing an opening", e))?);
+    }
+    let record = Record {
+        round: round.number,
+        first: round.first,
+        time_ms: round.time_ms,
+        entries: round.entries.iter().map(|planned| planned.bytes.clone()).collect(),
+        sealed,
+        changes: round.changes.clone(),
+        erased: round.erased.iter().map(|index| index.get()).collect(),
+        head: round.frontier.head(),
+    };
+    Ok((record, keys))
+}
+
+/// Computes the tree once more, from the bytes that are about to be stored, by other code than the plan's.
+///
+/// A bit that flips between hashing and storing makes a log sign what it can't show; it has ended one.
+fn recompute(edge: &Edge, bytes: &[u8], planned: &Record) -> Result<Edge, Fault> {
+    let stored = Record::parse(planned.round, bytes).map_err(|e| Fault::TwoPathsDisagree(e.what))?;
+    let mut edge = edge.clone();
+    for entry in &stored.entries {
+        edge.push(LeafHash::of(entry)).map_err(|_| Fault::TwoPathsDisagree("the size"))?;
+    }
+    if edge.head() != planned.head || stored.head != planned.head {
+        return Err(Fault::TwoPathsDisagree("the root"));
+    }
+    Ok(edge)
+}
+
+/// Answers each of those who wait. Whoever no longer does will find the entry when asking again.
+fn answer(replies: Vec<Reply>, outcomes: impl IntoIterator<Item = Result<Placed, AppendError>>) {
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        let _ = reply.send(outcome);
+    }
+}
+
+fn refuse(taken: Vec<Waiting>, why: impl Fn() -> AppendError) {
+    answer(taken.into_iter().map(|waiting| waiting.reply).collect(), std::iter::repeat_with(|| Err(why())));
+}
