@@ -67,19 +67,12 @@ pub struct DiskError {
 impl DiskError {
     /// That failure, there.
     pub fn new(op: Op, path: &Path, source: io::Error) -> DiskError {
-        DiskError {
-            op,
-            path: path.to_owned(),
-            source,
-        }
+        DiskError { op, path: path.to_owned(), source }
     }
 
     /// Whether the disk (or the quota) is full, at a call that has no lasting effect when it fails.
     pub fn is_no_space(&self) -> bool {
-        let full = matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
+        let full = matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         // A sync that says so has lost data that was accepted before.
         full && self.op != Op::Sync
     }
@@ -193,9 +186,7 @@ pub trait File: Send + Sync {
         let mut at = self.len()?;
         let zeros = vec![0; ZEROS.min(usize::try_from(length.saturating_sub(at)).unwrap_or(ZEROS))];
         while at < length {
-            let next = zeros
-                .len()
-                .min(usize::try_from(length - at).unwrap_or(ZEROS));
+            let next = zeros.len().min(usize::try_from(length - at).unwrap_or(ZEROS));
             self.write_at(at, &zeros[..next])?;
             at += next as u64;
         }
@@ -232,29 +223,14 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path) -> Result<Box<dyn File>, DiskError> {
         use std::os::unix::fs::OpenOptionsExt as _;
         // The keys of openings are among these files, and nobody else has to read any of them.
-        let opened = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(path);
+        let opened = std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(path);
         let file = opened.map_err(|e| DiskError::new(Op::Create, path, e))?;
-        Ok(Box::new(RealFile {
-            file,
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(RealFile { file, path: path.to_owned() }))
     }
 
     fn open(&self, path: &Path) -> Result<Option<Box<dyn File>>, DiskError> {
-        match std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-        {
-            Ok(file) => Ok(Some(Box::new(RealFile {
-                file,
-                path: path.to_owned(),
-            }))),
+        match std::fs::OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => Ok(Some(Box::new(RealFile { file, path: path.to_owned() }))),
             Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(DiskError::new(Op::Open, path, e)),
         }
@@ -294,35 +270,24 @@ impl Disk for RealDisk {
         };
         let mut names = Vec::new();
         for entry in entries {
-            names.push(
-                entry
-                    .map_err(failed)?
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned(),
-            );
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
         names.sort();
         Ok(names)
     }
 
     fn exists(&self, path: &Path) -> Result<bool, DiskError> {
-        path.try_exists()
-            .map_err(|e| DiskError::new(Op::Read, path, e))
+        path.try_exists().map_err(|e| DiskError::new(Op::Read, path, e))
     }
 
     fn free(&self, path: &Path) -> Result<u64, DiskError> {
-        let stat =
-            rustix::fs::statvfs(path).map_err(|e| DiskError::new(Op::Read, path, e.into()))?;
+        let stat = rustix::fs::statvfs(path).map_err(|e| DiskError::new(Op::Read, path, e.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn absent_is_done(removed: io::Result<()>, path: &Path) -> Result<(), DiskError> {
@@ -347,10 +312,7 @@ impl File for RealFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self
-                .file
-                .read_at(&mut buffer[filled..], offset + filled as u64)
-            {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -361,9 +323,7 @@ impl File for RealFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(self.failed(Op::Write))
+        self.file.write_all_at(bytes, offset).map_err(self.failed(Op::Write))
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {

@@ -37,35 +37,15 @@ pub struct SealError;
 ///
 /// The nonce is zero: a key is random and seals one opening, once. Two openings under one key would reveal both.
 /// Index and leaf hash are authenticated, so a sealed opening that was moved to another place does not open there.
-pub fn seal(
-    key: &[u8; 32],
-    index: u64,
-    leaf: &LeafHash,
-    opening: &[u8],
-) -> Result<Vec<u8>, SealError> {
-    let payload = Payload {
-        msg: opening,
-        aad: &place(index, leaf),
-    };
-    Aes256Gcm::new(key.into())
-        .encrypt(&Nonce::default(), payload)
-        .map_err(|_| SealError)
+pub fn seal(key: &[u8; 32], index: u64, leaf: &LeafHash, opening: &[u8]) -> Result<Vec<u8>, SealError> {
+    let payload = Payload { msg: opening, aad: &place(index, leaf) };
+    Aes256Gcm::new(key.into()).encrypt(&Nonce::default(), payload).map_err(|_| SealError)
 }
 
 /// Opens what [`seal`] has sealed.
-pub fn unseal(
-    key: &[u8; 32],
-    index: u64,
-    leaf: &LeafHash,
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let payload = Payload {
-        msg: sealed,
-        aad: &place(index, leaf),
-    };
-    let opening = Aes256Gcm::new(key.into())
-        .decrypt(&Nonce::default(), payload)
-        .map_err(|_| SealError)?;
+pub fn unseal(key: &[u8; 32], index: u64, leaf: &LeafHash, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let payload = Payload { msg: sealed, aad: &place(index, leaf) };
+    let opening = Aes256Gcm::new(key.into()).decrypt(&Nonce::default(), payload).map_err(|_| SealError)?;
     Ok(Zeroizing::new(opening))
 }
 
@@ -113,8 +93,7 @@ impl Evidence {
             (_, 0) => None,
             (number, within) => {
                 let path = path(dir, number);
-                let missing =
-                    || StoreError::corrupt(&path, 0, "openings below the watermark are missing");
+                let missing = || StoreError::corrupt(&path, 0, "openings below the watermark are missing");
                 let file = disk.open(&path)?.ok_or_else(missing)?;
                 let positions = scan(&*file, &path, within)?;
                 let end = *positions.last().ok_or_else(missing)?;
@@ -122,19 +101,10 @@ impl Evidence {
                 if dirty {
                     file.truncate(end)?;
                 }
-                Some(Current {
-                    file,
-                    positions,
-                    dirty,
-                })
+                Some(Current { file, positions, dirty })
             }
         };
-        let state = State {
-            count: watermark,
-            current,
-            full: Vec::new(),
-            folders: BTreeSet::new(),
-        };
+        let state = State { count: watermark, current, full: Vec::new(), folders: BTreeSet::new() };
         Ok(Evidence {
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
@@ -149,16 +119,9 @@ impl Evidence {
     /// again with the same openings. Durable after [`Evidence::sync`].
     pub fn append(&self, first: u64, sealed: &[&[u8]]) -> Result<(), StoreError> {
         self.state.with(|state| {
-            let skip = state
-                .count
-                .checked_sub(first)
-                .ok_or(StoreError::OutOfOrder {
-                    expected: state.count,
-                    found: first,
-                })?;
-            let mut rest = sealed
-                .get(usize::try_from(skip).unwrap_or(usize::MAX)..)
-                .unwrap_or_default();
+            let skip =
+                state.count.checked_sub(first).ok_or(StoreError::OutOfOrder { expected: state.count, found: first })?;
+            let mut rest = sealed.get(usize::try_from(skip).unwrap_or(usize::MAX)..).unwrap_or_default();
             while !rest.is_empty() {
                 let room = (FULL - state.count % FULL) as usize;
                 let (now, later) = rest.split_at(room.min(rest.len()));
@@ -174,11 +137,7 @@ impl Evidence {
         let number = state.count / FULL;
         let path = path(&self.dir, number);
         if state.current.is_none() {
-            state.current = Some(Current {
-                file: self.begin(&path)?,
-                positions: vec![0],
-                dirty: true,
-            });
+            state.current = Some(Current { file: self.begin(&path)?, positions: vec![0], dirty: true });
             state.folders.insert(parent(&path).to_owned());
         }
         let Some(current) = &mut state.current else {
@@ -189,8 +148,7 @@ impl Evidence {
         let mut ends = Vec::with_capacity(sealed.len());
         for opening in sealed {
             let length = u32::try_from(opening.len());
-            let length = length
-                .map_err(|_| StoreError::corrupt(&path, start, "an opening of more than 4 GiB"))?;
+            let length = length.map_err(|_| StoreError::corrupt(&path, start, "an opening of more than 4 GiB"))?;
             bytes.extend_from_slice(&length.to_be_bytes());
             bytes.extend_from_slice(opening);
             ends.push(start + bytes.len() as u64);
@@ -204,11 +162,11 @@ impl Evidence {
         }
         current.positions.extend(ends);
         state.count += sealed.len() as u64;
-        if state.count.is_multiple_of(FULL) {
-            if let Some(done) = state.current.take() {
-                self.remember(number, Arc::new(done.positions));
-                state.full.push(done.file);
-            }
+        if state.count.is_multiple_of(FULL)
+            && let Some(done) = state.current.take()
+        {
+            self.remember(number, Arc::new(done.positions));
+            state.full.push(done.file);
         }
         Ok(())
     }
@@ -251,23 +209,12 @@ impl Evidence {
         let (count, current) = self
             .state
             .peek(|state| {
-                let here = state
-                    .current
-                    .as_ref()
-                    .filter(|_| number == state.count / FULL);
-                (
-                    state.count,
-                    here.and_then(|c| {
-                        Some((*c.positions.get(within)?, *c.positions.get(within + 1)?))
-                    }),
-                )
+                let here = state.current.as_ref().filter(|_| number == state.count / FULL);
+                (state.count, here.and_then(|c| Some((*c.positions.get(within)?, *c.positions.get(within + 1)?))))
             })
             .ok_or(StoreError::Poisoned)?;
         if index >= count {
-            return Err(StoreError::OutOfOrder {
-                expected: count,
-                found: index,
-            });
+            return Err(StoreError::OutOfOrder { expected: count, found: index });
         }
         let path = path(&self.dir, number);
         let missing = || StoreError::corrupt(&path, 0, "openings below the watermark are missing");
@@ -277,36 +224,21 @@ impl Evidence {
             None => {
                 let positions = self.positions(&*file, &path, number)?;
                 let start = positions.get(within).copied().ok_or_else(missing)?;
-                (
-                    start,
-                    positions.get(within + 1).copied().ok_or_else(missing)?,
-                )
+                (start, positions.get(within + 1).copied().ok_or_else(missing)?)
             }
         };
         let mut sealed = vec![0; usize::try_from(end - start - 4).map_err(|_| missing())?];
         if file.read_at(start + 4, &mut sealed)? != sealed.len() {
-            return Err(StoreError::corrupt(
-                &path,
-                start,
-                "a sealed opening is cut off",
-            ));
+            return Err(StoreError::corrupt(&path, start, "a sealed opening is cut off"));
         }
         Ok(Some(sealed).filter(|s| !s.is_empty()))
     }
 
     /// The positions in a full file: remembered, or found by following the lengths.
-    fn positions(
-        &self,
-        file: &dyn File,
-        path: &Path,
-        number: u64,
-    ) -> Result<Arc<Positions>, StoreError> {
+    fn positions(&self, file: &dyn File, path: &Path, number: u64) -> Result<Arc<Positions>, StoreError> {
         let cached = {
             let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            cache
-                .iter()
-                .find(|(n, _)| *n == number)
-                .map(|(_, positions)| Arc::clone(positions))
+            cache.iter().find(|(n, _)| *n == number).map(|(_, positions)| Arc::clone(positions))
         };
         if let Some(positions) = cached {
             return Ok(positions);
@@ -337,11 +269,7 @@ fn scan(file: &dyn File, path: &Path, count: usize) -> Result<Positions, StoreEr
         let read = file.read_at(at, &mut prefix)?;
         let end = at + 4 + u64::from(u32::from_be_bytes(prefix));
         if read != 4 || end > length {
-            return Err(StoreError::corrupt(
-                path,
-                at,
-                "openings below the watermark are missing",
-            ));
+            return Err(StoreError::corrupt(path, at, "openings below the watermark are missing"));
         }
         at = end;
         positions.push(at);
@@ -350,11 +278,7 @@ fn scan(file: &dyn File, path: &Path, count: usize) -> Result<Positions, StoreEr
 }
 
 fn path(dir: &Path, number: u64) -> PathBuf {
-    let bundle = EntriesPath {
-        index: number,
-        width: FULL as u16,
-    }
-    .path();
+    let bundle = EntriesPath { index: number, width: FULL as u16 }.path();
     dir.join(bundle.trim_start_matches("tile/entries/"))
 }
 
@@ -368,16 +292,10 @@ mod tests {
     #[test]
     fn a_sealed_opening_opens_with_its_key_at_its_place_only() {
         let sealed = seal(&[1; 32], 5, &LEAF, b"opening").unwrap();
-        assert_eq!(
-            &unseal(&[1; 32], 5, &LEAF, &sealed).unwrap()[..],
-            b"opening"
-        );
+        assert_eq!(&unseal(&[1; 32], 5, &LEAF, &sealed).unwrap()[..], b"opening");
         assert_eq!(unseal(&[2; 32], 5, &LEAF, &sealed).unwrap_err(), SealError);
         assert_eq!(unseal(&[1; 32], 6, &LEAF, &sealed).unwrap_err(), SealError);
-        assert_eq!(
-            unseal(&[1; 32], 5, &LeafHash([8; 32]), &sealed).unwrap_err(),
-            SealError
-        );
+        assert_eq!(unseal(&[1; 32], 5, &LeafHash([8; 32]), &sealed).unwrap_err(), SealError);
         for i in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[i] ^= 1;
@@ -387,33 +305,27 @@ mod tests {
     }
 
     fn opening(i: u64) -> Vec<u8> {
-        if i % 5 == 0 {
-            Vec::new()
-        } else {
-            vec![i as u8; (i % 37) as usize + 1]
-        }
+        if i.is_multiple_of(5) { Vec::new() } else { vec![i as u8; (i % 37) as usize + 1] }
     }
 
     fn append(evidence: &Evidence, first: u64, count: u64) -> Result<(), StoreError> {
         let openings: Vec<_> = (first..first + count).map(opening).collect();
-        evidence.append(
-            first,
-            &openings.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-        )
+        evidence.append(first, &openings.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    fn bytes(entries: std::ops::Range<u64>) -> u64 {
+        entries.map(|i| 4 + opening(i).len() as u64).sum()
+    }
+
+    fn length(disk: &MemoryDisk, dir: &Path, number: u64) -> u64 {
+        disk.open(&path(dir, number)).unwrap().unwrap().len().unwrap()
     }
 
     fn check(evidence: &Evidence, count: u64) {
         for i in 0..count {
-            assert_eq!(
-                evidence.read(i).unwrap().unwrap_or_default(),
-                opening(i),
-                "entry {i}"
-            );
+            assert_eq!(evidence.read(i).unwrap().unwrap_or_default(), opening(i), "entry {i}");
         }
-        assert!(matches!(
-            evidence.read(count),
-            Err(StoreError::OutOfOrder { .. })
-        ));
+        assert!(matches!(evidence.read(count), Err(StoreError::OutOfOrder { .. })));
     }
 
     #[test]
@@ -428,13 +340,7 @@ mod tests {
         disk.cut_power(Cut::Lost);
         let evidence = Evidence::open(&disk.shared(), dir, 800).unwrap();
         check(&evidence, 800);
-        assert!(matches!(
-            append(&evidence, 801, 1),
-            Err(StoreError::OutOfOrder {
-                expected: 800,
-                found: 801
-            })
-        ));
+        assert!(matches!(append(&evidence, 801, 1), Err(StoreError::OutOfOrder { expected: 800, found: 801 })));
         append(&evidence, 700, 110).unwrap();
         check(&evidence, 810);
     }
@@ -448,14 +354,14 @@ mod tests {
             append(&evidence, 0, 300).unwrap();
             let watermark = evidence.sync().unwrap();
             append(&evidence, 300, 500).unwrap();
-            disk.cut_power(if seed == 0 {
-                Cut::Kept
-            } else {
-                Cut::Some(seed)
-            });
+            disk.cut_power(if seed == 0 { Cut::Kept } else { Cut::Some(seed) });
             let evidence = Evidence::open(&disk.shared(), dir, watermark).unwrap();
             check(&evidence, 300);
-            append(&evidence, 300, 500).unwrap();
+            assert_eq!(length(&disk, dir, 1), bytes(256..300), "nothing is left behind");
+            append(&evidence, 300, 220).unwrap();
+            evidence.sync().unwrap();
+            assert_eq!(length(&disk, dir, 2), bytes(512..520), "nothing is left behind");
+            append(&evidence, 520, 280).unwrap();
             evidence.sync().unwrap();
             disk.cut_power(Cut::Lost);
             check(&Evidence::open(&disk.shared(), dir, 800).unwrap(), 800);
@@ -470,14 +376,8 @@ mod tests {
         append(&evidence, 0, 10).unwrap();
         evidence.sync().unwrap();
         drop(evidence);
-        assert!(matches!(
-            Evidence::open(&disk.shared(), dir, 11),
-            Err(StoreError::Corrupt { .. })
-        ));
-        assert!(matches!(
-            Evidence::open(&disk.shared(), dir, 300),
-            Err(StoreError::Corrupt { .. })
-        ));
+        assert!(matches!(Evidence::open(&disk.shared(), dir, 11), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(Evidence::open(&disk.shared(), dir, 300), Err(StoreError::Corrupt { .. })));
     }
 
     #[test]
@@ -487,10 +387,7 @@ mod tests {
         let evidence = Evidence::open(&disk.shared(), dir, 0).unwrap();
         append(&evidence, 0, 250).unwrap();
         disk.set_capacity(Some(4800));
-        assert!(matches!(
-            append(&evidence, 250, 50),
-            Err(StoreError::NoSpace(_))
-        ));
+        assert!(matches!(append(&evidence, 250, 50), Err(StoreError::NoSpace(_))));
         disk.set_capacity(None);
         append(&evidence, 250, 50).unwrap();
         evidence.sync().unwrap();

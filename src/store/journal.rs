@@ -38,9 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            segment_bytes: 64 << 20,
-        }
+        Options { segment_bytes: 64 << 20 }
     }
 }
 
@@ -128,37 +126,20 @@ struct Header {
 
 impl Journal {
     /// Makes a journal in a folder without one. Its first record will be that round.
-    pub fn create(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        options: Options,
-        first: u64,
-    ) -> Result<Journal, StoreError> {
+    pub fn create(disk: &Arc<dyn Disk>, dir: &Path, options: Options, first: u64) -> Result<Journal, StoreError> {
         disk.create_dir_all(dir)?;
         let names = segments(&**disk, dir)?;
         if let Some(name) = names.first() {
-            return Err(StoreError::corrupt(
-                &dir.join(segment_name(*name)),
-                0,
-                "there is a journal already",
-            ));
+            return Err(StoreError::corrupt(&dir.join(segment_name(*name)), 0, "there is a journal already"));
         }
         let scan = Scan {
-            tip: Tip {
-                next: first,
-                hash: [0; 32],
-            },
+            tip: Tip { next: first, hash: [0; 32] },
             torn: None,
             epoch: 0,
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
             older: Vec::new(),
-            last: Header {
-                marker: marker()?,
-                epoch: 0,
-                first,
-                previous: [0; 32],
-            },
+            last: Header { marker: marker()?, epoch: 0, first, previous: [0; 32] },
             records: Vec::new(),
         };
         scan.resume(options)
@@ -186,87 +167,49 @@ impl Journal {
             None if firsts.is_empty() => return Err(none().into()),
             None => {
                 let path = dir.join(segment_name(firsts[0]));
-                return Err(StoreError::corrupt(
-                    &path,
-                    0,
-                    "the rounds before this segment are needed and gone",
-                )
-                .into());
+                return Err(StoreError::corrupt(&path, 0, "the rounds before this segment are needed and gone").into());
             }
         };
         let mut found: Option<(Header, Tip, Vec<u8>)> = None;
         let mut torn = None;
         for (i, first) in firsts.iter().enumerate().skip(start) {
             let path = dir.join(segment_name(*first));
-            let bytes = disk
-                .read(&path)
-                .map_err(StoreError::from)?
-                .ok_or_else(none)?;
-            let header =
-                Header::parse(&bytes).ok_or_else(|| StoreError::corrupt(&path, 0, "no header"))?;
+            let bytes = disk.read(&path).map_err(StoreError::from)?.ok_or_else(none)?;
+            let header = Header::parse(&bytes).ok_or_else(|| StoreError::corrupt(&path, 0, "no header"))?;
             if header.first != *first {
-                return Err(
-                    StoreError::corrupt(&path, 0, "the header is that of another segment").into(),
-                );
+                return Err(StoreError::corrupt(&path, 0, "the header is that of another segment").into());
             }
-            let mut tip = Tip {
-                next: header.first,
-                hash: header.previous,
-            };
+            let mut tip = Tip { next: header.first, hash: header.previous };
             if let Some((before, end, _)) = &found {
                 if *end != tip {
-                    return Err(StoreError::corrupt(
-                        &path,
-                        0,
-                        "the segment does not continue the one before",
-                    )
-                    .into());
+                    return Err(StoreError::corrupt(&path, 0, "the segment does not continue the one before").into());
                 }
                 if header.epoch < before.epoch {
-                    return Err(StoreError::corrupt(
-                        &path,
-                        0,
-                        "the epoch is smaller than in the segment before",
-                    )
-                    .into());
+                    return Err(StoreError::corrupt(&path, 0, "the epoch is smaller than in the segment before").into());
                 }
             }
             let mut at = HEADER;
             while let Some(record) = Record::parse(&header.marker, &bytes[at..]) {
                 if record.round != tip.next || record.previous != tip.hash {
-                    return Err(StoreError::corrupt(
-                        &path,
-                        at as u64,
-                        "the record does not continue the one before",
-                    )
-                    .into());
+                    return Err(
+                        StoreError::corrupt(&path, at as u64, "the record does not continue the one before").into()
+                    );
                 }
                 if record.round >= from {
                     visit(record.round, record.payload)?;
                 }
-                tip = Tip {
-                    next: tip.next + 1,
-                    hash: record.hash,
-                };
+                tip = Tip { next: tip.next + 1, hash: record.hash };
                 at += record.payload.len() + FRAME;
             }
             if bytes[at..].iter().any(|b| *b != 0) {
                 // A record is written only after the one before was synced, so only the last can be incomplete.
-                let later = (at + 1..bytes.len())
-                    .any(|next| Record::parse(&header.marker, &bytes[next..]).is_some());
+                let later = (at + 1..bytes.len()).any(|next| Record::parse(&header.marker, &bytes[next..]).is_some());
                 if later || i + 1 < firsts.len() {
-                    return Err(StoreError::corrupt(
-                        &path,
-                        at as u64,
-                        "a record is damaged, and valid ones follow",
-                    )
-                    .into());
+                    return Err(
+                        StoreError::corrupt(&path, at as u64, "a record is damaged, and valid ones follow").into()
+                    );
                 }
-                torn = Some(Torn {
-                    round: tip.next,
-                    path: path.clone(),
-                    offset: at as u64,
-                });
+                torn = Some(Torn { round: tip.next, path: path.clone(), offset: at as u64 });
             }
             let mut bytes = bytes;
             bytes.truncate(at);
@@ -274,12 +217,7 @@ impl Journal {
         }
         let (last, tip, records) = found.ok_or_else(none)?;
         if tip.next < from {
-            return Err(StoreError::corrupt(
-                dir,
-                0,
-                "the journal ends before the round that is needed",
-            )
-            .into());
+            return Err(StoreError::corrupt(dir, 0, "the journal ends before the round that is needed").into());
         }
         Ok(Scan {
             tip,
@@ -312,8 +250,7 @@ impl Journal {
         if self.room.load(Ordering::Acquire) > self.options.segment_bytes / 2 {
             return Ok(());
         }
-        self.spare
-            .with(|spare| spare.make(self.options.segment_bytes))
+        self.spare.with(|spare| spare.make(self.options.segment_bytes))
     }
 
     /// Writes a round and makes it durable. When this returns, the round has happened.
@@ -323,18 +260,14 @@ impl Journal {
     pub fn append(&self, round: u64, payload: &[u8]) -> Result<[u8; 32], StoreError> {
         self.writer.with(|writer| {
             if round != writer.tip.next {
-                return Err(StoreError::OutOfOrder {
-                    expected: writer.tip.next,
-                    found: round,
-                });
+                return Err(StoreError::OutOfOrder { expected: writer.tip.next, found: round });
             }
             let length = (payload.len() + FRAME) as u64;
             if writer.segment.at + length > writer.segment.length {
                 self.turn_over(writer, length)?;
             }
             let hash = writer.write(round, payload)?;
-            self.room
-                .store(writer.segment.length - writer.segment.at, Ordering::Release);
+            self.room.store(writer.segment.length - writer.segment.at, Ordering::Release);
             Ok(hash)
         })
     }
@@ -345,12 +278,7 @@ impl Journal {
             spare.make(wanted)?;
             spare.ready.take().ok_or(StoreError::Poisoned)
         })?;
-        let header = Header {
-            marker: marker()?,
-            epoch: self.epoch,
-            first: writer.tip.next,
-            previous: writer.tip.hash,
-        };
+        let header = Header { marker: marker()?, epoch: self.epoch, first: writer.tip.next, previous: writer.tip.hash };
         let segment = Segment::begin(&*writer.disk, &writer.dir, header, file, length, &[])?;
         writer.older.push(writer.segment.header.first);
         writer.segment = segment;
@@ -360,11 +288,7 @@ impl Journal {
     /// Removes whole segments of which every round is below that one. Says how many.
     pub fn drop_below(&self, round: u64) -> Result<usize, StoreError> {
         self.writer.with(|writer| {
-            let starts = writer
-                .older
-                .iter()
-                .skip(1)
-                .chain(std::iter::once(&writer.segment.header.first));
+            let starts = writer.older.iter().skip(1).chain(std::iter::once(&writer.segment.header.first));
             let gone = starts.take_while(|next| **next <= round).count();
             if gone == 0 {
                 return Ok(0);
@@ -402,47 +326,23 @@ impl Scan {
     pub fn resume(self, options: Options) -> Result<Journal, StoreError> {
         let epoch = self.epoch + 1;
         let header = Header { epoch, ..self.last };
-        let mut spare = Spare {
-            disk: Arc::clone(&self.disk),
-            path: self.dir.join(NEXT),
-            ready: None,
-        };
+        let mut spare = Spare { disk: Arc::clone(&self.disk), path: self.dir.join(NEXT), ready: None };
         // What a crash has left of a spare segment may not be all zeros.
         self.disk.remove(&spare.path)?;
-        spare.make(
-            options
-                .segment_bytes
-                .max((HEADER + self.records.len()) as u64),
-        )?;
+        spare.make(options.segment_bytes.max((HEADER + self.records.len()) as u64))?;
         let (file, length) = spare.ready.take().ok_or(StoreError::Poisoned)?;
         let segment = Segment::begin(&*self.disk, &self.dir, header, file, length, &self.records)?;
         let room = AtomicU64::new(segment.length - segment.at);
-        let writer = Writer {
-            disk: self.disk,
-            dir: self.dir,
-            older: self.older,
-            segment,
-            tip: self.tip,
-            buffer: Vec::new(),
-        };
-        Ok(Journal {
-            writer: Guarded::new(writer),
-            spare: Guarded::new(spare),
-            room,
-            epoch,
-            options,
-        })
+        let writer =
+            Writer { disk: self.disk, dir: self.dir, older: self.older, segment, tip: self.tip, buffer: Vec::new() };
+        Ok(Journal { writer: Guarded::new(writer), spare: Guarded::new(spare), room, epoch, options })
     }
 }
 
 impl Writer {
     fn write(&mut self, round: u64, payload: &[u8]) -> Result<[u8; 32], StoreError> {
         let length = u32::try_from(payload.len()).map_err(|_| {
-            StoreError::NoSpace(DiskError::new(
-                Op::Write,
-                &self.segment.path,
-                std::io::ErrorKind::FileTooLarge.into(),
-            ))
+            StoreError::NoSpace(DiskError::new(Op::Write, &self.segment.path, std::io::ErrorKind::FileTooLarge.into()))
         })?;
         self.buffer.clear();
         self.buffer.extend_from_slice(&self.segment.header.marker);
@@ -454,25 +354,14 @@ impl Writer {
         self.buffer.extend_from_slice(&hash);
         // From here on the outcome is unknown until the sync has returned, also when the disk says that it is full.
         let segment = &mut self.segment;
-        segment
-            .file
-            .write_at(segment.at, &self.buffer)
-            .map_err(StoreError::Fatal)?;
+        segment.file.write_at(segment.at, &self.buffer).map_err(StoreError::Fatal)?;
         segment.file.sync_data().map_err(StoreError::Fatal)?;
-        let theirs = segment
-            .epoch_on_disk(&*self.disk)
-            .map_err(StoreError::Fatal)?;
+        let theirs = segment.epoch_on_disk(&*self.disk).map_err(StoreError::Fatal)?;
         if theirs != segment.header.epoch {
-            return Err(StoreError::Fenced {
-                ours: segment.header.epoch,
-                theirs,
-            });
+            return Err(StoreError::Fenced { ours: segment.header.epoch, theirs });
         }
         segment.at += self.buffer.len() as u64;
-        self.tip = Tip {
-            next: round + 1,
-            hash,
-        };
+        self.tip = Tip { next: round + 1, hash };
         Ok(hash)
     }
 }
@@ -491,16 +380,9 @@ impl Segment {
         let bytes = [&header.to_bytes()[..], records].concat();
         file.write_at(0, &bytes).map_err(StoreError::Fatal)?;
         file.sync_all()?;
-        disk.rename(&dir.join(NEXT), &path)
-            .map_err(StoreError::Fatal)?;
+        disk.rename(&dir.join(NEXT), &path).map_err(StoreError::Fatal)?;
         disk.sync_dir(dir)?;
-        Ok(Segment {
-            header,
-            path,
-            file,
-            at: bytes.len() as u64,
-            length,
-        })
+        Ok(Segment { header, path, file, at: bytes.len() as u64, length })
     }
 
     /// The epoch in the file that has our name now. After a lost lock it may be somebody else's.
@@ -558,19 +440,13 @@ impl<'a> Record<'a> {
         let (length, rest) = framed.split_first_chunk::<4>()?;
         let (round, rest) = rest.split_first_chunk::<8>()?;
         let (previous, rest) = rest.split_first_chunk::<32>()?;
-        let (payload, rest) =
-            rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        let (payload, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
         let hash = *rest.first_chunk::<32>()?;
         let hashed = framed.get(..4 + 8 + 32 + payload.len())?;
         if <[u8; 32]>::from(Sha256::digest(hashed)) != hash {
             return None;
         }
-        Some(Record {
-            round: u64::from_be_bytes(*round),
-            previous: *previous,
-            payload,
-            hash,
-        })
+        Some(Record { round: u64::from_be_bytes(*round), previous: *previous, payload, hash })
     }
 }
 
@@ -612,9 +488,7 @@ fn segment_name(first: u64) -> String {
 fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, StoreError> {
     let names = disk.list(dir)?;
     let firsts = names.iter().filter_map(|name| {
-        let digits = name
-            .strip_suffix(".seg")
-            .filter(|d| d.len() == 20 && d.bytes().all(|b| b.is_ascii_digit()))?;
+        let digits = name.strip_suffix(".seg").filter(|d| d.len() == 20 && d.bytes().all(|b| b.is_ascii_digit()))?;
         digits.parse().ok()
     });
     Ok(firsts.collect())

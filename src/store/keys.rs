@@ -102,9 +102,7 @@ impl Keys {
             }
         }
         self.state.with(|_| {
-            self.file
-                .write_at(first * KEY as u64, &bytes)
-                .map_err(StoreError::Fatal)?;
+            self.file.write_at(first * KEY as u64, &bytes).map_err(StoreError::Fatal)?;
             self.file.sync_data().map_err(StoreError::Fatal)
         })
     }
@@ -118,9 +116,7 @@ impl Keys {
         }
         self.state.with(|state| {
             for index in indexes.iter().filter(|index| **index < state.room) {
-                self.file
-                    .write_at(index * KEY as u64, &[0; KEY])
-                    .map_err(StoreError::Fatal)?;
+                self.file.write_at(index * KEY as u64, &[0; KEY]).map_err(StoreError::Fatal)?;
             }
             self.file.sync_data().map_err(StoreError::Fatal)
         })
@@ -129,9 +125,7 @@ impl Keys {
     /// The key of an entry; `None` where there never was one, or where it was erased.
     pub fn read(&self, index: u64) -> Result<Option<Zeroizing<[u8; KEY]>>, StoreError> {
         let mut key = Zeroizing::new([0; KEY]);
-        let read = self
-            .file
-            .read_at(index.saturating_mul(KEY as u64), &mut key[..])?;
+        let read = self.file.read_at(index.saturating_mul(KEY as u64), &mut key[..])?;
         if read != KEY {
             key.zeroize();
         }
@@ -164,8 +158,7 @@ mod tests {
         let disk = MemoryDisk::new();
         let keys = open(&disk);
         keys.reserve(3).unwrap();
-        keys.write(0, &[Some(&[1; 32]), None, Some(&[3; 32])])
-            .unwrap();
+        keys.write(0, &[Some(&[1; 32]), None, Some(&[3; 32])]).unwrap();
         keys.write(3, &[Some(&[4; 32]); 20]).unwrap();
         disk.cut_power(Cut::Lost);
         let keys = open(&disk);
@@ -183,11 +176,7 @@ mod tests {
         assert_eq!(read(&keys, 2), Some([3; 32]));
         let bytes = disk.read(Path::new(PATH)).unwrap().unwrap();
         assert!(!bytes.contains(&1), "the erased key is nowhere in the file");
-        assert_eq!(
-            disk.list(Path::new("/log")).unwrap(),
-            ["openings.keys"],
-            "and there is no other file"
-        );
+        assert_eq!(disk.list(Path::new("/log")).unwrap(), ["openings.keys"], "and there is no other file");
     }
 
     #[test]
@@ -212,16 +201,9 @@ mod tests {
             let keys = open(&disk);
             keys.write(0, &[Some(&[1; 32])]).unwrap();
             disk.plan(disk.calls() + 1, Fault::Failed);
-            let failed = if erase {
-                keys.erase(&[0])
-            } else {
-                keys.write(1, &[Some(&[2; 32])])
-            };
+            let failed = if erase { keys.erase(&[0]) } else { keys.write(1, &[Some(&[2; 32])]) };
             assert!(matches!(failed, Err(StoreError::Fatal(_))));
-            assert!(matches!(
-                keys.write(1, &[Some(&[2; 32])]),
-                Err(StoreError::Poisoned)
-            ));
+            assert!(matches!(keys.write(1, &[Some(&[2; 32])]), Err(StoreError::Poisoned)));
             assert!(matches!(keys.erase(&[0]), Err(StoreError::Poisoned)));
             assert!(matches!(keys.reserve(100), Err(StoreError::Poisoned)));
         }

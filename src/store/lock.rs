@@ -48,10 +48,7 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pid, self.since_s) {
-            (Some(pid), Some(since)) => write!(
-                f,
-                "process {pid} (since {since} s after 1970; `ps -p {pid}` shows it)"
-            ),
+            (Some(pid), Some(since)) => write!(f, "process {pid} (since {since} s after 1970; `ps -p {pid}` shows it)"),
             (Some(pid), None) => write!(f, "process {pid}"),
             _ => f.write_str("a process that is just starting"),
         }
@@ -68,32 +65,18 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock, or says who has it.
     pub fn acquire(path: &Path) -> Result<Lock, LockError> {
-        let failed = |source| LockError::Failed {
-            path: path.to_owned(),
-            source,
-        };
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
+        let failed = |source| LockError::Failed { path: path.to_owned(), source };
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = opened.map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = Holder::read(&mut file).map_err(failed)?;
-                return Err(LockError::Locked {
-                    path: path.to_owned(),
-                    holder,
-                });
+                return Err(LockError::Locked { path: path.to_owned(), holder });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let since_s = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let since_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{} {since_s}", std::process::id()).map_err(failed)?;
         Ok(Lock { _file: file })
@@ -123,16 +106,10 @@ mod tests {
         let path = dir.path().join("lock");
         let held = Lock::acquire(&path).unwrap();
         let refused = Lock::acquire(&path).unwrap_err();
-        let LockError::Locked { holder, .. } = &refused else {
-            panic!("{refused}")
-        };
+        let LockError::Locked { holder, .. } = &refused else { panic!("{refused}") };
         assert_eq!(holder.pid, Some(std::process::id()));
         assert!(holder.since_s.is_some());
-        assert!(
-            refused
-                .to_string()
-                .contains(&format!("process {}", std::process::id()))
-        );
+        assert!(refused.to_string().contains(&format!("process {}", std::process::id())));
         drop(held);
         Lock::acquire(&path).unwrap();
     }
@@ -141,18 +118,8 @@ mod tests {
     fn a_file_left_by_a_dead_process_locks_nobody_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        std::fs::write(
-            &path,
-            "4194304000 1\n and much more text than a holder ever writes",
-        )
-        .unwrap();
+        std::fs::write(&path, "4194304000 1\n and much more text than a holder ever writes").unwrap();
         let _held = Lock::acquire(&path).unwrap();
-        assert_eq!(
-            std::fs::read_to_string(&path)
-                .unwrap()
-                .split_whitespace()
-                .count(),
-            2
-        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap().split_whitespace().count(), 2);
     }
 }

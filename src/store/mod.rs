@@ -56,9 +56,7 @@ pub enum StoreError {
         found: u64,
     },
     /// Another process has taken this folder over: what was written may be lost.
-    #[error(
-        "another process has taken over the journal: it is in epoch {theirs}, this process in epoch {ours}"
-    )]
+    #[error("another process has taken over the journal: it is in epoch {theirs}, this process in epoch {ours}")]
     Fenced {
         /// The epoch of this process.
         ours: u64,
@@ -80,22 +78,14 @@ impl StoreError {
     }
 
     fn corrupt(path: &Path, offset: u64, what: &'static str) -> StoreError {
-        StoreError::Corrupt {
-            path: path.to_owned(),
-            offset,
-            what,
-        }
+        StoreError::Corrupt { path: path.to_owned(), offset, what }
     }
 }
 
 impl From<DiskError> for StoreError {
     /// A full disk can be waited for. A failed sync cannot, whatever its reason: the kernel may have dropped the pages.
     fn from(error: DiskError) -> StoreError {
-        if error.is_no_space() {
-            StoreError::NoSpace(error)
-        } else {
-            StoreError::Fatal(error)
-        }
+        if error.is_no_space() { StoreError::NoSpace(error) } else { StoreError::Fatal(error) }
     }
 }
 
@@ -111,12 +101,10 @@ impl<T> Guarded<T> {
         // A panic in `act` leaves the state half changed, which is as bad as a fatal error.
         let mut slot = self.0.lock().map_err(|_| StoreError::Poisoned)?;
         let result = act(slot.as_mut().ok_or(StoreError::Poisoned)?);
-        if result.as_ref().is_err_and(|e| {
-            matches!(
-                e,
-                StoreError::Fatal(_) | StoreError::Fenced { .. } | StoreError::Poisoned
-            )
-        }) {
+        if result
+            .as_ref()
+            .is_err_and(|e| matches!(e, StoreError::Fatal(_) | StoreError::Fenced { .. } | StoreError::Poisoned))
+        {
             *slot = None;
         }
         result
@@ -124,10 +112,6 @@ impl<T> Guarded<T> {
 
     /// Reads the state without a chance to fail; `None` after a fatal error.
     fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .map(look)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
     }
 }

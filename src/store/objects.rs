@@ -77,11 +77,7 @@ impl Objects {
         for name in disk.list(&temp)? {
             disk.remove(&temp.join(name))?;
         }
-        Ok(Objects {
-            disk: Arc::clone(disk),
-            root: root.to_owned(),
-            state: Guarded::new(State::default()),
-        })
+        Ok(Objects { disk: Arc::clone(disk), root: root.to_owned(), state: Guarded::new(State::default()) })
     }
 
     /// Stores an object; its bytes are then on stable storage, and its name is after [`Objects::sync_dirs`].
@@ -127,13 +123,7 @@ impl Objects {
         Ok(())
     }
 
-    fn write(
-        &self,
-        state: &mut State,
-        temp: &path::Path,
-        path: &path::Path,
-        bytes: &[u8],
-    ) -> Result<(), StoreError> {
+    fn write(&self, state: &mut State, temp: &path::Path, path: &path::Path, bytes: &[u8]) -> Result<(), StoreError> {
         self.make_folder(state, parent(path))?;
         let written = self.disk.create(temp).and_then(|file| {
             file.write_at(0, bytes)?;
@@ -248,11 +238,7 @@ impl Objects {
                 return cut(wanted, bytes, width).map(Some);
             }
         }
-        let missing = DiskError::new(
-            Op::Read,
-            &self.root.join(name(wanted)),
-            std::io::ErrorKind::NotFound.into(),
-        );
+        let missing = DiskError::new(Op::Read, &self.root.join(name(wanted)), std::io::ErrorKind::NotFound.into());
         Err(missing.into())
     }
 
@@ -264,11 +250,8 @@ impl Objects {
     /// The widths of the partial objects that are there, the widest last.
     fn widths(&self, slot: Slot) -> Result<Vec<u16>, StoreError> {
         let names = self.disk.list(&self.partials(slot))?;
-        let mut widths: Vec<u16> = names
-            .iter()
-            .filter_map(|n| n.parse().ok())
-            .filter(|w| (1..FULL).contains(w))
-            .collect();
+        let mut widths: Vec<u16> =
+            names.iter().filter_map(|n| n.parse().ok()).filter(|w| (1..FULL).contains(w)).collect();
         widths.sort_unstable();
         Ok(widths)
     }
@@ -276,11 +259,7 @@ impl Objects {
 
 fn at((level, index): Slot, width: u16) -> Path {
     match level {
-        Some(level) => Path::Tile(Tile {
-            level,
-            index,
-            width,
-        }),
+        Some(level) => Path::Tile(Tile { level, index, width }),
         None => Path::Entries(EntriesPath { index, width }),
     }
 }
@@ -318,9 +297,7 @@ fn prefix<'a>(at: &Path, bytes: &'a [u8], width: u16) -> Option<&'a [u8]> {
 }
 
 fn cut(wanted: &Path, mut bytes: Vec<u8>, width: u16) -> Result<Vec<u8>, ObjectError> {
-    let length = prefix(wanted, &bytes, width)
-        .ok_or_else(|| ObjectError::Malformed(name(wanted)))?
-        .len();
+    let length = prefix(wanted, &bytes, width).ok_or_else(|| ObjectError::Malformed(name(wanted)))?.len();
     bytes.truncate(length);
     Ok(bytes)
 }
@@ -331,11 +308,7 @@ mod tests {
     use super::*;
 
     fn tile(level: u8, index: u64, width: u16) -> Path {
-        Path::Tile(Tile {
-            level,
-            index,
-            width,
-        })
+        Path::Tile(Tile { level, index, width })
     }
 
     fn bundle(index: u64, width: u16) -> Path {
@@ -347,15 +320,7 @@ mod tests {
     }
 
     fn entries(width: u16) -> Vec<u8> {
-        (0..width)
-            .flat_map(|i| {
-                [
-                    &(i % 50).to_be_bytes()[..],
-                    &vec![i as u8; usize::from(i % 50)],
-                ]
-                .concat()
-            })
-            .collect()
+        (0..width).flat_map(|i| [&(i % 50).to_be_bytes()[..], &vec![i as u8; usize::from(i % 50)]].concat()).collect()
     }
 
     fn open(disk: &MemoryDisk) -> Objects {
@@ -373,29 +338,16 @@ mod tests {
             objects.sync_dirs().unwrap();
             objects.prune().unwrap();
             for narrower in 1..=width {
-                assert_eq!(
-                    objects.get(&tile(0, 1234, narrower)).unwrap().unwrap(),
-                    hashes(narrower)
-                );
-                assert_eq!(
-                    objects.get(&bundle(1234, narrower)).unwrap().unwrap(),
-                    entries(narrower)
-                );
+                assert_eq!(objects.get(&tile(0, 1234, narrower)).unwrap().unwrap(), hashes(narrower));
+                assert_eq!(objects.get(&bundle(1234, narrower)).unwrap().unwrap(), entries(narrower));
             }
             if width < 256 {
                 assert_eq!(objects.get(&tile(0, 1234, width + 1)).unwrap(), None);
                 assert_eq!(objects.get(&bundle(1234, width + 1)).unwrap(), None);
             }
         }
-        assert_eq!(
-            disk.list(path::Path::new("/log/public/tile/0/x001"))
-                .unwrap(),
-            ["234"]
-        );
-        assert_eq!(
-            disk.list(path::Path::new("/log/public/.tmp")).unwrap(),
-            Vec::<String>::new()
-        );
+        assert_eq!(disk.list(path::Path::new("/log/public/tile/0/x001")).unwrap(), ["234"]);
+        assert_eq!(disk.list(path::Path::new("/log/public/.tmp")).unwrap(), Vec::<String>::new());
     }
 
     #[test]
@@ -403,24 +355,14 @@ mod tests {
         let disk = MemoryDisk::new();
         let objects = open(&disk);
         for at in [tile(0, 0, 256), tile(0, 1, 7), bundle(0, 256)] {
-            let bytes = if matches!(at, Path::Tile(_)) {
-                hashes(width(&at))
-            } else {
-                entries(width(&at))
-            };
+            let bytes = if matches!(at, Path::Tile(_)) { hashes(width(&at)) } else { entries(width(&at)) };
             objects.put(&at, &bytes).unwrap();
             objects.put(&at, &bytes).unwrap();
             objects.put_anew(&at, &bytes).unwrap();
             let mut other = bytes.clone();
             *other.last_mut().unwrap() ^= 1;
-            assert!(matches!(
-                objects.put(&at, &other),
-                Err(ObjectError::Different(_))
-            ));
-            assert!(matches!(
-                objects.put_anew(&at, &other),
-                Err(ObjectError::Different(_))
-            ));
+            assert!(matches!(objects.put(&at, &other), Err(ObjectError::Different(_))));
+            assert!(matches!(objects.put_anew(&at, &other), Err(ObjectError::Different(_))));
             assert_eq!(objects.get(&at).unwrap().unwrap(), bytes);
         }
     }
@@ -434,10 +376,7 @@ mod tests {
             (bundle(0, 9), entries(8)),
             (bundle(0, 9), entries(10)),
         ] {
-            assert!(matches!(
-                objects.put(&at, &bytes),
-                Err(ObjectError::Malformed(_))
-            ));
+            assert!(matches!(objects.put(&at, &bytes), Err(ObjectError::Malformed(_))));
         }
     }
 
@@ -475,14 +414,8 @@ mod tests {
         let disk = MemoryDisk::new();
         let objects = open(&disk);
         disk.set_capacity(Some(1000));
-        assert!(matches!(
-            objects.put(&tile(0, 0, 256), &hashes(256)),
-            Err(ObjectError::Store(StoreError::NoSpace(_)))
-        ));
-        assert_eq!(
-            disk.list(path::Path::new("/log/public/.tmp")).unwrap(),
-            Vec::<String>::new()
-        );
+        assert!(matches!(objects.put(&tile(0, 0, 256), &hashes(256)), Err(ObjectError::Store(StoreError::NoSpace(_)))));
+        assert_eq!(disk.list(path::Path::new("/log/public/.tmp")).unwrap(), Vec::<String>::new());
         assert_eq!(objects.get(&tile(0, 0, 256)).unwrap(), None);
         disk.set_capacity(None);
         objects.put(&tile(0, 0, 256), &hashes(256)).unwrap();

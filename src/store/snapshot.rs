@@ -38,10 +38,7 @@ impl Snapshots {
     /// Opens the snapshots in a folder, with the newest valid one; `None` if there never was one.
     ///
     /// Two damaged generations, or one that is alone and damaged, are [`StoreError::Corrupt`].
-    pub fn open(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-    ) -> Result<(Snapshots, Option<Snapshot>), StoreError> {
+    pub fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(Snapshots, Option<Snapshot>), StoreError> {
         let mut rounds = [None; 2];
         let mut newest: Option<Snapshot> = None;
         let mut damaged = None;
@@ -61,34 +58,17 @@ impl Snapshots {
             }
         }
         if let (None, Some(path)) = (&newest, damaged) {
-            return Err(StoreError::corrupt(
-                &path,
-                0,
-                "the snapshot is damaged, and there is no other",
-            ));
+            return Err(StoreError::corrupt(&path, 0, "the snapshot is damaged, and there is no other"));
         }
-        let snapshots = Snapshots {
-            disk: Arc::clone(disk),
-            dir: dir.to_owned(),
-            rounds: Guarded::new(rounds),
-        };
+        let snapshots = Snapshots { disk: Arc::clone(disk), dir: dir.to_owned(), rounds: Guarded::new(rounds) };
         Ok((snapshots, newest))
     }
 
     /// Writes a snapshot and makes it durable, in place of the older one. Its round may not be before the newest one's.
     pub fn write(&self, round: u64, payload: &[u8]) -> Result<(), StoreError> {
         self.rounds.with(|rounds| {
-            if let Some(newest) = rounds
-                .iter()
-                .copied()
-                .max()
-                .flatten()
-                .filter(|newest| *newest > round)
-            {
-                return Err(StoreError::OutOfOrder {
-                    expected: newest,
-                    found: round,
-                });
+            if let Some(newest) = rounds.iter().copied().max().flatten().filter(|newest| *newest > round) {
+                return Err(StoreError::OutOfOrder { expected: newest, found: round });
             }
             let older = usize::from(rounds[0] > rounds[1]);
             let mut bytes = Vec::with_capacity(HEADER + payload.len() + 32);
@@ -107,9 +87,7 @@ impl Snapshots {
 
     /// The round of the older generation: the journal may not lose any round after it. `None` with fewer than two.
     pub fn floor(&self) -> Option<u64> {
-        self.rounds
-            .peek(|rounds| rounds.iter().copied().min().flatten())
-            .flatten()
+        self.rounds.peek(|rounds| rounds.iter().copied().min().flatten()).flatten()
     }
 }
 
@@ -130,10 +108,7 @@ fn parse(mut bytes: Vec<u8>) -> Option<Snapshot> {
         return None;
     }
     bytes.truncate(hashed);
-    Some(Snapshot {
-        round,
-        payload: bytes.split_off(HEADER),
-    })
+    Some(Snapshot { round, payload: bytes.split_off(HEADER) })
 }
 
 #[cfg(test)]
@@ -148,10 +123,7 @@ mod tests {
     }
 
     fn snapshot(round: u64) -> Option<Snapshot> {
-        Some(Snapshot {
-            round,
-            payload: vec![round as u8; 100],
-        })
+        Some(Snapshot { round, payload: vec![round as u8; 100] })
     }
 
     fn write(snapshots: &Snapshots, round: u64) -> Result<(), StoreError> {
@@ -170,17 +142,8 @@ mod tests {
             assert_eq!(newest(&disk).unwrap(), snapshot(round));
         }
         assert_eq!(snapshots.floor(), Some(9));
-        assert!(matches!(
-            write(&snapshots, 19),
-            Err(StoreError::OutOfOrder { .. })
-        ));
-        assert_eq!(
-            Snapshots::open(&disk.shared(), Path::new(DIR))
-                .unwrap()
-                .0
-                .floor(),
-            Some(9)
-        );
+        assert!(matches!(write(&snapshots, 19), Err(StoreError::OutOfOrder { .. })));
+        assert_eq!(Snapshots::open(&disk.shared(), Path::new(DIR)).unwrap().0.floor(), Some(9));
     }
 
     #[test]
@@ -190,10 +153,7 @@ mod tests {
         write(&snapshots, 3).unwrap();
         for at in 0..(HEADER + 100 + 32) as u64 {
             disk.flip(&file(Path::new(DIR), 0), at, 1);
-            assert!(
-                matches!(newest(&disk), Err(StoreError::Corrupt { .. })),
-                "byte {at}"
-            );
+            assert!(matches!(newest(&disk), Err(StoreError::Corrupt { .. })), "byte {at}");
             disk.flip(&file(Path::new(DIR), 0), at, 1);
         }
         write(&snapshots, 4).unwrap();
@@ -216,23 +176,14 @@ mod tests {
             disk.calls()
         };
         for call in 0..calls {
-            for fault in [
-                Fault::NoSpace,
-                Fault::Failed,
-                Fault::FailedButHappened,
-                Fault::Crash,
-                Fault::CrashAfter,
-                Fault::Torn,
-            ] {
+            for fault in
+                [Fault::NoSpace, Fault::Failed, Fault::FailedButHappened, Fault::Crash, Fault::CrashAfter, Fault::Torn]
+            {
                 for cut in [Cut::Lost, Cut::Kept, Cut::Some(call)] {
                     let memory = MemoryDisk::new();
-                    let shared: Arc<dyn Disk> =
-                        Arc::new(FaultDisk::new(memory.shared()).at(call, fault));
+                    let shared: Arc<dyn Disk> = Arc::new(FaultDisk::new(memory.shared()).at(call, fault));
                     let (snapshots, _) = Snapshots::open(&shared, Path::new(DIR)).unwrap();
-                    let written = (1..5)
-                        .take_while(|round| write(&snapshots, *round).is_ok())
-                        .last()
-                        .unwrap_or(0);
+                    let written = (1..5).take_while(|round| write(&snapshots, *round).is_ok()).last().unwrap_or(0);
                     memory.cut_power(cut);
                     let found = newest(&memory).unwrap().map_or(0, |s| s.round);
                     assert!(

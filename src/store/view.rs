@@ -5,10 +5,11 @@
 //! 0x00 "round"                                              →  the round applied last, in the same batch
 //! ```
 //!
-//! sled 0.34 never syncs: after a power cut nothing in it can be believed. [`SledView`] therefore knows whether the
-//! kernel that took its writes is still running (the boot id), or whether it was closed and synced by us (a marker). If
-//! neither holds, it begins empty, [`View::trusted`] says so, and the caller fills it again. This is the one store whose
-//! bytes do not go through [`super::disk::Disk`]; the files that decide about trust do.
+//! Two databases keep it. [`SledView`]: sled 0.34 never syncs, so after a power cut nothing in it can be believed. It
+//! knows whether the kernel that took its writes is still running (the boot id), or whether it was closed and synced by
+//! us (a marker); if neither holds it begins empty. Its bytes do not go through [`super::disk::Disk`], the files that
+//! decide about trust do. [`RedbView`] syncs, and keeps what was flushed through a power cut. Either way
+//! [`View::trusted`] says whether something was kept, and [`View::applied_round`] what; the caller fills in the rest.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::disk::Disk;
 use super::{DiskError, StoreError};
+
+mod redb;
+pub use self::redb::RedbView;
 
 const ROUND: &[u8] = b"\0round";
 
@@ -81,7 +85,9 @@ pub trait View: Send + Sync {
     /// Empties the view.
     fn clear(&self) -> Result<(), ViewError>;
 
-    /// Hands everything to the operating system. That survives the process, not the machine.
+    /// Keeps every round applied so far for the next start. Until then a start may find an older round.
+    ///
+    /// In sled that holds for the end of the process only, in redb for that of the machine as well.
     fn flush(&self) -> Result<(), ViewError>;
 
     /// Whether what was there at the opening is still there. A view that is not trusted has been emptied.
@@ -96,13 +102,8 @@ fn check(applied: Option<u64>, round: Option<u64>, writes: &[Write<'_>]) -> Resu
         return Err(ViewError::Reserved);
     }
     match (applied, round) {
-        (Some(applied), Some(round)) if round <= applied => {
-            Err(ViewError::Order { applied, round })
-        }
-        (Some(applied), None) => Err(ViewError::Order {
-            applied,
-            round: applied,
-        }),
+        (Some(applied), Some(round)) if round <= applied => Err(ViewError::Order { applied, round }),
+        (Some(applied), None) => Err(ViewError::Order { applied, round: applied }),
         _ => Ok(()),
     }
 }
@@ -126,16 +127,9 @@ impl MemoryView {
         MemoryView::default()
     }
 
-    fn with<R>(
-        &self,
-        act: impl FnOnce(&mut Memory) -> Result<R, ViewError>,
-    ) -> Result<R, ViewError> {
+    fn with<R>(&self, act: impl FnOnce(&mut Memory) -> Result<R, ViewError>) -> Result<R, ViewError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.closed {
-            Err(ViewError::Closed)
-        } else {
-            act(&mut state)
-        }
+        if state.closed { Err(ViewError::Closed) } else { act(&mut state) }
     }
 
     fn put(&self, round: Option<u64>, writes: &[Write<'_>]) -> Result<(), ViewError> {
@@ -160,11 +154,7 @@ impl View for MemoryView {
 
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), ViewError> {
         self.with(|state| {
-            for (key, value) in state
-                .map
-                .range(prefix.to_vec()..)
-                .take_while(|(key, _)| key.starts_with(prefix))
-            {
+            for (key, value) in state.map.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix)) {
                 visit(key, value);
             }
             Ok(())
@@ -217,10 +207,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            cache_bytes: 32 << 20,
-            boot_id: boot_id(),
-        }
+        Options { cache_bytes: 32 << 20, boot_id: boot_id() }
     }
 }
 
@@ -246,8 +233,7 @@ impl Trust {
         // The marker goes, durably, before the database can be written: a marker that a crash brought back would lie.
         self.disk.remove(&self.marker())?;
         self.disk.sync_dir(&self.dir)?;
-        self.disk
-            .replace(&self.boot(), boot_id.unwrap_or_default().as_bytes())?;
+        self.disk.replace(&self.boot(), boot_id.unwrap_or_default().as_bytes())?;
         Ok(clean || same_boot)
     }
 
@@ -296,24 +282,14 @@ pub struct SledView {
 
 impl SledView {
     /// Opens the view in that folder. What can't be trusted is removed.
-    pub fn open(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        options: &Options,
-    ) -> Result<SledView, ViewError> {
-        let trust = Trust {
-            disk: Arc::clone(disk),
-            dir: dir.to_owned(),
-        };
+    pub fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<SledView, ViewError> {
+        let trust = Trust { disk: Arc::clone(disk), dir: dir.to_owned() };
         let files = dir.join("sled");
         let mut trusted = trust.begin(options.boot_id.as_deref())? && files.is_dir();
         if !trusted {
             remove_tree(&files)?;
         }
-        let config = sled::Config::new()
-            .path(&files)
-            .cache_capacity(options.cache_bytes)
-            .mode(sled::Mode::LowSpace);
+        let config = sled::Config::new().path(&files).cache_capacity(options.cache_bytes).mode(sled::Mode::LowSpace);
         let db = match config.open() {
             Ok(db) => db,
             Err(e) if trusted => {
@@ -324,12 +300,7 @@ impl SledView {
             }
             Err(e) => return Err(failed(e)),
         };
-        Ok(SledView {
-            db: RwLock::new(Some(db)),
-            trust,
-            trusted,
-            writing: Mutex::new(()),
-        })
+        Ok(SledView { db: RwLock::new(Some(db)), trust, trusted, writing: Mutex::new(()) })
     }
 
     fn with<R>(&self, act: impl FnOnce(&sled::Db) -> Result<R, ViewError>) -> Result<R, ViewError> {
@@ -360,8 +331,7 @@ fn applied(db: &sled::Db) -> Result<Option<u64>, ViewError> {
     let Some(round) = db.get(ROUND).map_err(failed)? else {
         return Ok(None);
     };
-    let round =
-        <[u8; 8]>::try_from(&round[..]).map_err(|_| ViewError::Damaged("the applied round"))?;
+    let round = <[u8; 8]>::try_from(&round[..]).map_err(|_| ViewError::Damaged("the applied round"))?;
     Ok(Some(u64::from_be_bytes(round)))
 }
 

@@ -44,10 +44,7 @@ struct Script {
 impl FaultDisk {
     /// A disk with an empty script.
     pub fn new(below: Arc<dyn Disk>) -> FaultDisk {
-        FaultDisk {
-            below,
-            script: Arc::default(),
-        }
+        FaultDisk { below, script: Arc::default() }
     }
 
     /// At the call of that number (the first is 0) that happens. Several faults may be planned.
@@ -89,11 +86,7 @@ impl FaultDisk {
 
     /// Reads go through until the machine has stopped.
     fn alive(&self, op: Op, path: &Path) -> Result<(), DiskError> {
-        if self.crashed() {
-            Err(stopped(op, path))
-        } else {
-            Ok(())
-        }
+        if self.crashed() { Err(stopped(op, path)) } else { Ok(()) }
     }
 
     /// Counts a call, and does it as far as the script lets it.
@@ -111,11 +104,7 @@ impl FaultDisk {
             }
             let call = script.calls;
             script.calls += 1;
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             script.names.push(format!("{what} {name}"));
             let fault = script.at.get(&call).copied();
             script.crashed = matches!(fault, Some(Fault::Crash | Fault::CrashAfter | Fault::Torn));
@@ -123,21 +112,11 @@ impl FaultDisk {
         };
         match fault {
             None => act(),
-            Some(Fault::NoSpace) => {
-                Err(DiskError::new(op, path, io::ErrorKind::StorageFull.into()))
-            }
-            Some(Fault::Failed) => Err(DiskError::new(
-                op,
-                path,
-                io::Error::other("a scripted fault"),
-            )),
+            Some(Fault::NoSpace) => Err(DiskError::new(op, path, io::ErrorKind::StorageFull.into())),
+            Some(Fault::Failed) => Err(DiskError::new(op, path, io::Error::other("a scripted fault"))),
             Some(Fault::FailedButHappened) => {
                 act()?;
-                Err(DiskError::new(
-                    op,
-                    path,
-                    io::Error::other("a scripted fault, after the fact"),
-                ))
+                Err(DiskError::new(op, path, io::Error::other("a scripted fault, after the fact")))
             }
             Some(Fault::Crash) => Err(stopped(op, path)),
             Some(Fault::CrashAfter) => {
@@ -162,74 +141,34 @@ fn nothing() -> Result<(), DiskError> {
 
 impl Disk for FaultDisk {
     fn create(&self, path: &Path) -> Result<Box<dyn File>, DiskError> {
-        let file = self.call(
-            ("create", Op::Create),
-            path,
-            || self.below.create(path),
-            nothing,
-        )?;
-        Ok(Box::new(FaultFile {
-            file,
-            disk: self.clone(),
-            path: path.to_owned(),
-        }))
+        let file = self.call(("create", Op::Create), path, || self.below.create(path), nothing)?;
+        Ok(Box::new(FaultFile { file, disk: self.clone(), path: path.to_owned() }))
     }
 
     fn open(&self, path: &Path) -> Result<Option<Box<dyn File>>, DiskError> {
         self.alive(Op::Open, path)?;
         let file = self.below.open(path)?;
-        Ok(file.map(|file| {
-            Box::new(FaultFile {
-                file,
-                disk: self.clone(),
-                path: path.to_owned(),
-            }) as Box<dyn File>
-        }))
+        Ok(file.map(|file| Box::new(FaultFile { file, disk: self.clone(), path: path.to_owned() }) as Box<dyn File>))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.call(
-            ("rename", Op::Rename),
-            to,
-            || self.below.rename(from, to),
-            nothing,
-        )
+        self.call(("rename", Op::Rename), to, || self.below.rename(from, to), nothing)
     }
 
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
-        self.call(
-            ("remove", Op::Remove),
-            path,
-            || self.below.remove(path),
-            nothing,
-        )
+        self.call(("remove", Op::Remove), path, || self.below.remove(path), nothing)
     }
 
     fn remove_dir(&self, path: &Path) -> Result<(), DiskError> {
-        self.call(
-            ("remove_dir", Op::Remove),
-            path,
-            || self.below.remove_dir(path),
-            nothing,
-        )
+        self.call(("remove_dir", Op::Remove), path, || self.below.remove_dir(path), nothing)
     }
 
     fn create_dir(&self, path: &Path) -> Result<bool, DiskError> {
-        self.call(
-            ("create_dir", Op::Create),
-            path,
-            || self.below.create_dir(path),
-            nothing,
-        )
+        self.call(("create_dir", Op::Create), path, || self.below.create_dir(path), nothing)
     }
 
     fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
-        self.call(
-            ("sync_dir", Op::Sync),
-            path,
-            || self.below.sync_dir(path),
-            nothing,
-        )
+        self.call(("sync_dir", Op::Sync), path, || self.below.sync_dir(path), nothing)
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>, DiskError> {
@@ -262,30 +201,15 @@ impl File for FaultFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let half = || self.file.write_at(offset, &bytes[..bytes.len() / 2]);
-        self.disk.call(
-            ("write", Op::Write),
-            &self.path,
-            || self.file.write_at(offset, bytes),
-            half,
-        )
+        self.disk.call(("write", Op::Write), &self.path, || self.file.write_at(offset, bytes), half)
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {
-        self.disk.call(
-            ("sync_data", Op::Sync),
-            &self.path,
-            || self.file.sync_data(),
-            nothing,
-        )
+        self.disk.call(("sync_data", Op::Sync), &self.path, || self.file.sync_data(), nothing)
     }
 
     fn sync_all(&self) -> Result<(), DiskError> {
-        self.disk.call(
-            ("sync_all", Op::Sync),
-            &self.path,
-            || self.file.sync_all(),
-            nothing,
-        )
+        self.disk.call(("sync_all", Op::Sync), &self.path, || self.file.sync_all(), nothing)
     }
 
     fn len(&self) -> Result<u64, DiskError> {
@@ -294,11 +218,6 @@ impl File for FaultFile {
     }
 
     fn truncate(&self, length: u64) -> Result<(), DiskError> {
-        self.disk.call(
-            ("truncate", Op::Write),
-            &self.path,
-            || self.file.truncate(length),
-            nothing,
-        )
+        self.disk.call(("truncate", Op::Write), &self.path, || self.file.truncate(length), nothing)
     }
 }

@@ -174,11 +174,7 @@ impl Written {
 
 impl State {
     fn used(&self) -> u64 {
-        self.names
-            .values()
-            .flatten()
-            .map(|node| self.nodes[*node].bytes.len() as u64)
-            .sum()
+        self.names.values().flatten().map(|node| self.nodes[*node].bytes.len() as u64).sum()
     }
 
     fn change(&mut self, changes: Vec<(PathBuf, Option<Option<usize>>)>) {
@@ -225,24 +221,14 @@ impl Disk for MemoryDisk {
         let node = state.nodes.len();
         state.nodes.push(Node::default());
         state.change(vec![(path.to_owned(), Some(Some(node)))]);
-        Ok(Box::new(MemoryFile {
-            disk: self.clone(),
-            boot: state.boot,
-            node,
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(MemoryFile { disk: self.clone(), boot: state.boot, node, path: path.to_owned() }))
     }
 
     fn open(&self, path: &Path) -> Result<Option<Box<dyn File>>, DiskError> {
         let state = self.lock();
         match state.names.get(path) {
             Some(Some(node)) => {
-                let file = MemoryFile {
-                    disk: self.clone(),
-                    boot: state.boot,
-                    node: *node,
-                    path: path.to_owned(),
-                };
+                let file = MemoryFile { disk: self.clone(), boot: state.boot, node: *node, path: path.to_owned() };
                 Ok(Some(Box::new(file)))
             }
             Some(None) => Err(failed(Op::Open, path, io::ErrorKind::IsADirectory)),
@@ -258,10 +244,7 @@ impl Disk for MemoryDisk {
         if !state.has_folder(parent(to)) {
             return Err(failed(Op::Rename, to, io::ErrorKind::NotFound));
         }
-        state.change(vec![
-            (from.to_owned(), None),
-            (to.to_owned(), Some(Some(node))),
-        ]);
+        state.change(vec![(from.to_owned(), None), (to.to_owned(), Some(Some(node)))]);
         Ok(())
     }
 
@@ -275,11 +258,7 @@ impl Disk for MemoryDisk {
 
     fn remove_dir(&self, path: &Path) -> Result<(), DiskError> {
         let mut state = self.lock();
-        if state
-            .names
-            .keys()
-            .any(|name| name != path && parent(name) == path)
-        {
+        if state.names.keys().any(|name| name != path && parent(name) == path) {
             return Err(failed(Op::Remove, path, io::ErrorKind::DirectoryNotEmpty));
         }
         if let Some(None) = state.names.get(path) {
@@ -308,11 +287,7 @@ impl Disk for MemoryDisk {
         let pending = std::mem::take(&mut state.pending);
         for change in pending {
             // A rename between two folders is durable with the folder that gets the name.
-            if change
-                .0
-                .last()
-                .is_some_and(|(name, _)| parent(name) == path)
-            {
+            if change.0.last().is_some_and(|(name, _)| parent(name) == path) {
                 change.apply(&mut state.durable);
             } else {
                 state.pending.push(change);
@@ -323,13 +298,8 @@ impl Disk for MemoryDisk {
 
     fn list(&self, path: &Path) -> Result<Vec<String>, DiskError> {
         let state = self.lock();
-        let names = state
-            .names
-            .keys()
-            .filter(|name| parent(name) == path && *name != path);
-        Ok(names
-            .filter_map(|name| Some(name.file_name()?.to_string_lossy().into_owned()))
-            .collect())
+        let names = state.names.keys().filter(|name| parent(name) == path && *name != path);
+        Ok(names.filter_map(|name| Some(name.file_name()?.to_string_lossy().into_owned())).collect())
     }
 
     fn exists(&self, path: &Path) -> Result<bool, DiskError> {
@@ -339,9 +309,7 @@ impl Disk for MemoryDisk {
 
     fn free(&self, _path: &Path) -> Result<u64, DiskError> {
         let state = self.lock();
-        Ok(state
-            .capacity
-            .map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
     }
 }
 
@@ -353,18 +321,10 @@ struct MemoryFile {
 }
 
 impl MemoryFile {
-    fn with<R>(
-        &self,
-        op: Op,
-        act: impl FnOnce(&mut State, usize) -> Result<R, DiskError>,
-    ) -> Result<R, DiskError> {
+    fn with<R>(&self, op: Op, act: impl FnOnce(&mut State, usize) -> Result<R, DiskError>) -> Result<R, DiskError> {
         let mut state = self.disk.lock();
         if state.boot != self.boot {
-            return Err(DiskError::new(
-                op,
-                &self.path,
-                io::Error::other("opened before the power was cut"),
-            ));
+            return Err(DiskError::new(op, &self.path, io::Error::other("opened before the power was cut")));
         }
         act(&mut state, self.node)
     }
@@ -374,9 +334,7 @@ impl File for MemoryFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
         self.with(Op::Read, |state, node| {
             let bytes = &state.nodes[node].bytes;
-            let from = usize::try_from(offset)
-                .unwrap_or(usize::MAX)
-                .min(bytes.len());
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
             let read = buffer.len().min(bytes.len() - from);
             buffer[..read].copy_from_slice(&bytes[from..from + read]);
             Ok(read)
@@ -387,11 +345,7 @@ impl File for MemoryFile {
         self.with(Op::Write, |state, node| {
             let end = offset + bytes.len() as u64;
             let grows = end.saturating_sub(state.nodes[node].bytes.len() as u64);
-            if grows > 0
-                && state
-                    .capacity
-                    .is_some_and(|capacity| state.used() + grows > capacity)
-            {
+            if grows > 0 && state.capacity.is_some_and(|capacity| state.used() + grows > capacity) {
                 return Err(failed(Op::Write, &self.path, io::ErrorKind::StorageFull));
             }
             let node = &mut state.nodes[node];
@@ -416,9 +370,7 @@ impl File for MemoryFile {
     }
 
     fn len(&self) -> Result<u64, DiskError> {
-        self.with(Op::Read, |state, node| {
-            Ok(state.nodes[node].bytes.len() as u64)
-        })
+        self.with(Op::Read, |state, node| Ok(state.nodes[node].bytes.len() as u64))
     }
 
     fn truncate(&self, length: u64) -> Result<(), DiskError> {

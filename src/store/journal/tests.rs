@@ -9,11 +9,7 @@ const SMALL: Options = Options { segment_bytes: 700 };
 
 fn payload(round: u64) -> Vec<u8> {
     // Every eleventh is longer than a segment.
-    let length = if round % 11 == 0 {
-        900
-    } else {
-        20 + (round * 37 % 150) as usize
-    };
+    let length = if round.is_multiple_of(11) { 900 } else { 20 + (round * 37 % 150) as usize };
     (0..length).map(|i| (i as u64 * 31 + round) as u8).collect()
 }
 
@@ -56,10 +52,7 @@ fn rounds_are_read_back_across_segments_and_restarts() {
 
     for from in [FIRST, 6, 33, 59, 60] {
         let (scan, rounds) = scan(&disk, from).unwrap();
-        assert_eq!(
-            rounds,
-            (from..60).map(|r| (r, payload(r))).collect::<Vec<_>>()
-        );
+        assert_eq!(rounds, (from..60).map(|r| (r, payload(r))).collect::<Vec<_>>());
         assert_eq!(scan.tip, Tip { next: 60, hash });
         assert_eq!(scan.torn, None);
     }
@@ -75,10 +68,7 @@ fn a_round_out_of_order_is_refused_and_changes_nothing() {
     let journal = create(&disk.shared()).unwrap();
     append(&journal, FIRST..7);
     for round in [0, 6, 8] {
-        assert!(matches!(
-            journal.append(round, b"x"),
-            Err(StoreError::OutOfOrder { expected: 7, .. })
-        ));
+        assert!(matches!(journal.append(round, b"x"), Err(StoreError::OutOfOrder { expected: 7, .. })));
     }
     append(&journal, 7..9);
     assert_eq!(scan(&disk, FIRST).unwrap().1.len(), 4);
@@ -93,19 +83,13 @@ fn whole_segments_below_every_watermark_are_removed() {
     assert!(journal.drop_below(30).unwrap() > 3);
     assert_eq!(journal.drop_below(30).unwrap(), 0);
     assert_eq!(scan(&disk, 30).unwrap().1.len(), 30);
-    assert!(
-        corrupt(scan(&disk, FIRST)),
-        "rounds that are gone are not passed over in silence"
-    );
+    assert!(corrupt(scan(&disk, FIRST)), "rounds that are gone are not passed over in silence");
     journal.drop_below(1000).unwrap();
     assert_eq!(journal.segments(), Some(1));
     append(&journal, 60..61);
     disk.cut_power(Cut::Lost);
     assert_eq!(scan(&disk, 60).unwrap().1, [(60, payload(60))]);
-    assert!(
-        corrupt(scan(&disk, 62)),
-        "a journal that ends before the round that is needed has lost some"
-    );
+    assert!(corrupt(scan(&disk, 62)), "a journal that ends before the round that is needed has lost some");
 }
 
 #[test]
@@ -137,20 +121,10 @@ fn a_full_disk_is_told_before_planning_and_can_be_waited_for() {
     }
     for _ in 0..3 {
         assert!(matches!(journal.reserve(100), Err(StoreError::NoSpace(_))));
-        assert!(
-            !disk.exists(&Path::new(DIR).join(NEXT)).unwrap(),
-            "what was taken is given back"
-        );
+        assert!(!disk.exists(&Path::new(DIR).join(NEXT)).unwrap(), "what was taken is given back");
     }
-    assert!(matches!(
-        journal.append(round, &[1; 100]),
-        Err(StoreError::NoSpace(_))
-    ));
-    assert_eq!(
-        scan(&disk, FIRST).unwrap().1.len() as u64,
-        round - FIRST,
-        "reads go on"
-    );
+    assert!(matches!(journal.append(round, &[1; 100]), Err(StoreError::NoSpace(_))));
+    assert_eq!(scan(&disk, FIRST).unwrap().1.len() as u64, round - FIRST, "reads go on");
     disk.set_capacity(None);
     journal.reserve(100).unwrap();
     journal.append(round, &[1; 100]).unwrap();
@@ -164,20 +138,11 @@ fn a_failed_sync_is_never_tried_again() {
     append(&journal, FIRST..7);
     // The write goes through, the sync after it does not.
     disk.plan(disk.calls() + 1, Fault::Failed);
-    assert!(matches!(
-        journal.append(7, &payload(7)),
-        Err(StoreError::Fatal(_))
-    ));
+    assert!(matches!(journal.append(7, &payload(7)), Err(StoreError::Fatal(_))));
     let calls = disk.calls();
     assert!(disk.history().last().unwrap().starts_with("sync_data"));
-    assert!(matches!(
-        journal.append(7, &payload(7)),
-        Err(StoreError::Poisoned)
-    ));
-    assert!(matches!(
-        journal.append(8, &payload(8)),
-        Err(StoreError::Poisoned)
-    ));
+    assert!(matches!(journal.append(7, &payload(7)), Err(StoreError::Poisoned)));
+    assert!(matches!(journal.append(8, &payload(8)), Err(StoreError::Poisoned)));
     assert!(matches!(journal.reserve(10), Err(StoreError::Poisoned)));
     assert!(matches!(journal.drop_below(7), Err(StoreError::Poisoned)));
     assert_eq!(journal.tip(), None);
@@ -191,15 +156,9 @@ fn a_full_disk_in_the_middle_of_a_record_is_fatal() {
     let journal = create(&(Arc::new(disk.clone()) as Arc<dyn Disk>)).unwrap();
     journal.reserve(50).unwrap();
     disk.plan_next(Fault::NoSpace);
-    assert!(matches!(
-        journal.append(FIRST, &[1; 50]),
-        Err(StoreError::Fatal(_))
-    ));
+    assert!(matches!(journal.append(FIRST, &[1; 50]), Err(StoreError::Fatal(_))));
     disk.plan_next(Fault::NoSpace);
-    assert!(matches!(
-        journal.append(FIRST, &[1; 50]),
-        Err(StoreError::Poisoned)
-    ));
+    assert!(matches!(journal.append(FIRST, &[1; 50]), Err(StoreError::Poisoned)));
 }
 
 #[test]
@@ -208,14 +167,8 @@ fn a_process_that_was_taken_over_finds_out_before_it_answers() {
     let stale = create(&disk.shared()).unwrap();
     append(&stale, FIRST..7);
     let new = scan(&disk, FIRST).unwrap().0.resume(SMALL).unwrap();
-    assert!(matches!(
-        stale.append(7, b"lost"),
-        Err(StoreError::Fenced { ours: 1, theirs: 2 })
-    ));
-    assert!(matches!(
-        stale.append(7, b"lost"),
-        Err(StoreError::Poisoned)
-    ));
+    assert!(matches!(stale.append(7, b"lost"), Err(StoreError::Fenced { ours: 1, theirs: 2 })));
+    assert!(matches!(stale.append(7, b"lost"), Err(StoreError::Poisoned)));
     new.append(7, b"kept").unwrap();
     assert_eq!(scan(&disk, 7).unwrap().1, [(7, b"kept".to_vec())]);
 }
@@ -223,13 +176,7 @@ fn a_process_that_was_taken_over_finds_out_before_it_answers() {
 #[test]
 fn a_flipped_bit_is_never_passed_over() {
     let disk = MemoryDisk::new();
-    let journal = Journal::create(
-        &disk.shared(),
-        Path::new(DIR),
-        Options { segment_bytes: 500 },
-        FIRST,
-    )
-    .unwrap();
+    let journal = Journal::create(&disk.shared(), Path::new(DIR), Options { segment_bytes: 500 }, FIRST).unwrap();
     for round in FIRST..FIRST + 7 {
         journal.append(round, &[round as u8; 20]).unwrap();
     }
@@ -264,15 +211,11 @@ fn a_missing_or_exchanged_segment_is_corrupt() {
     let journal = create(&disk.shared()).unwrap();
     append(&journal, FIRST..60);
     let names = disk.list(Path::new(DIR)).unwrap();
-    let (second, third) = (
-        Path::new(DIR).join(&names[1]),
-        Path::new(DIR).join(&names[2]),
-    );
+    let (second, third) = (Path::new(DIR).join(&names[1]), Path::new(DIR).join(&names[2]));
     let bytes = disk.read(&second).unwrap().unwrap();
     disk.remove(&second).unwrap();
     assert!(corrupt(scan(&disk, FIRST)));
-    disk.replace(&second, &disk.read(&third).unwrap().unwrap())
-        .unwrap();
+    disk.replace(&second, &disk.read(&third).unwrap().unwrap()).unwrap();
     assert!(corrupt(scan(&disk, FIRST)));
     disk.replace(&second, &bytes[..bytes.len() / 2]).unwrap();
     assert!(corrupt(scan(&disk, FIRST)));
@@ -283,23 +226,15 @@ fn a_missing_or_exchanged_segment_is_corrupt() {
 #[test]
 fn a_payload_can_not_pass_for_a_record() {
     let disk = MemoryDisk::new();
-    let journal =
-        Journal::create(&disk.shared(), Path::new(DIR), Options::default(), FIRST).unwrap();
+    let journal = Journal::create(&disk.shared(), Path::new(DIR), Options::default(), FIRST).unwrap();
     journal.append(FIRST, b"x").unwrap();
     // A payload that holds a whole journal, with its records and its own marker, as an attacker might submit.
     let other = MemoryDisk::new();
     append(&create(&other.shared()).unwrap(), FIRST..7);
-    let inner = other
-        .read(&Path::new(DIR).join(segment_name(FIRST)))
-        .unwrap()
-        .unwrap();
+    let inner = other.read(&Path::new(DIR).join(segment_name(FIRST))).unwrap().unwrap();
     journal.append(6, &inner).unwrap();
     drop(journal);
-    disk.flip(
-        &Path::new(DIR).join(segment_name(FIRST)),
-        (HEADER + FRAME + 1 + 40) as u64,
-        1,
-    );
+    disk.flip(&Path::new(DIR).join(segment_name(FIRST)), (HEADER + FRAME + 1 + 40) as u64, 1);
     assert_eq!(scan(&disk, FIRST).unwrap().0.torn.unwrap().round, 6);
 }
 
@@ -310,10 +245,7 @@ fn a_journal_is_made_once() {
     assert!(corrupt(scan(&disk, 0)));
     create(&disk.shared()).unwrap();
     assert!(Journal::exists(&disk, Path::new(DIR)).unwrap());
-    assert!(matches!(
-        create(&disk.shared()),
-        Err(StoreError::Corrupt { .. })
-    ));
+    assert!(matches!(create(&disk.shared()), Err(StoreError::Corrupt { .. })));
 }
 
 #[test]
@@ -321,9 +253,7 @@ fn it_works_on_a_real_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let path = dir.path().join("a/journal");
-    let options = Options {
-        segment_bytes: 1 << 16,
-    };
+    let options = Options { segment_bytes: 1 << 16 };
     let journal = Journal::create(&disk, &path, options, 0).unwrap();
     for round in 0..300 {
         journal.append(round, &vec![round as u8; 1000]).unwrap();
@@ -355,9 +285,7 @@ struct Told {
 
 impl Told {
     fn next(&self) -> u64 {
-        self.acknowledged
-            .last()
-            .map_or(FIRST, |(round, _)| round + 1)
+        self.acknowledged.last().map_or(FIRST, |(round, _)| round + 1)
     }
 
     /// Appends and drops, until the end or until something fails that can't be waited for.
@@ -369,7 +297,7 @@ impl Told {
             journal.append(round, &payload)?;
             self.acknowledged.extend(self.attempted.take());
             patient(|| journal.prepare())?;
-            if round % 9 == 0 {
+            if round.is_multiple_of(9) {
                 self.floor = round - 3;
                 patient(|| journal.drop_below(round - 3).map(|_| ()))?;
             }
@@ -398,29 +326,17 @@ impl Told {
         let (scan, rounds) = match scan(disk, from) {
             Ok(found) => found,
             Err(e) => {
-                assert!(
-                    !self.created && !Journal::exists(disk, Path::new(DIR)).unwrap(),
-                    "{what}: {e}"
-                );
+                assert!(!self.created && !Journal::exists(disk, Path::new(DIR)).unwrap(), "{what}: {e}");
                 return None;
             }
         };
-        let mut expected: Rounds = self
-            .acknowledged
-            .iter()
-            .filter(|(round, _)| *round >= from)
-            .cloned()
-            .collect();
+        let mut expected: Rounds = self.acknowledged.iter().filter(|(round, _)| *round >= from).cloned().collect();
         if rounds.len() > expected.len() {
             // The last one may have happened without anyone being told.
             expected.extend(self.attempted.clone());
         }
         assert_eq!(rounds, expected, "{what}");
-        assert_eq!(
-            scan.tip.next,
-            rounds.last().map_or(from, |(round, _)| round + 1),
-            "{what}"
-        );
+        assert_eq!(scan.tip.next, rounds.last().map_or(from, |(round, _)| round + 1), "{what}");
         Some((scan, rounds))
     }
 
@@ -441,50 +357,29 @@ fn patient(mut act: impl FnMut() -> Result<(), StoreError>) -> Result<(), StoreE
     }
 }
 
-const FAULTS: [Fault; 6] = [
-    Fault::NoSpace,
-    Fault::Failed,
-    Fault::FailedButHappened,
-    Fault::Crash,
-    Fault::CrashAfter,
-    Fault::Torn,
-];
+const FAULTS: [Fault; 6] =
+    [Fault::NoSpace, Fault::Failed, Fault::FailedButHappened, Fault::Crash, Fault::CrashAfter, Fault::Torn];
 
 /// For every call, every fault, and every way in which the machine may stop after it: start again, with a second fault
 /// in the recovery, and once more without one.
 #[test]
 fn whatever_call_fails_acknowledged_rounds_are_there_and_none_is_invented() {
     let counted = FaultDisk::new(MemoryDisk::new().shared());
-    Told::default()
-        .work(&(Arc::new(counted.clone()) as Arc<dyn Disk>), 40)
-        .unwrap();
+    Told::default().work(&(Arc::new(counted.clone()) as Arc<dyn Disk>), 40).unwrap();
     let calls = counted.calls();
     assert!(calls > 150, "{calls} calls");
 
     let mut recoveries = 0;
     for call in 0..calls {
         for fault in FAULTS {
-            for cut in [
-                None,
-                Some(Cut::Lost),
-                Some(Cut::Kept),
-                Some(Cut::Some(call)),
-                Some(Cut::Some(call + 1_000)),
-            ] {
+            for cut in [None, Some(Cut::Lost), Some(Cut::Kept), Some(Cut::Some(call)), Some(Cut::Some(call + 1_000))] {
                 let seed = call * 7 + fault as u64;
-                let what = format!(
-                    "{fault:?} at call {call} ({}), then {cut:?}",
-                    counted.history()[call as usize]
-                );
+                let what = format!("{fault:?} at call {call} ({}), then {cut:?}", counted.history()[call as usize]);
                 let memory = MemoryDisk::new();
                 let mut told = Told::default();
-                let faulty: Arc<dyn Disk> =
-                    Arc::new(FaultDisk::new(memory.shared()).at(call, fault));
+                let faulty: Arc<dyn Disk> = Arc::new(FaultDisk::new(memory.shared()).at(call, fault));
                 let ended = told.work(&faulty, 40);
-                assert!(
-                    ended.is_err() || fault == Fault::NoSpace,
-                    "{what}: the fault was not noticed"
-                );
+                assert!(ended.is_err() || fault == Fault::NoSpace, "{what}: the fault was not noticed");
                 // Without a cut the process alone has ended: what was not synced can be read, and is not durable.
                 if let Some(cut) = cut {
                     memory.cut_power(cut);
@@ -494,18 +389,12 @@ fn whatever_call_fails_acknowledged_rounds_are_there_and_none_is_invented() {
                 };
 
                 // The recovery fails too, at one of its own calls.
-                scan.disk = Arc::new(
-                    FaultDisk::new(memory.shared()).at(seed % 8, FAULTS[(seed % 6) as usize]),
-                );
+                scan.disk = Arc::new(FaultDisk::new(memory.shared()).at(seed % 8, FAULTS[(seed % 6) as usize]));
                 if let Ok(journal) = scan.resume(SMALL) {
                     told.settle(rounds);
                     let _ = told.run(&journal, 12);
                 }
-                memory.cut_power(if call % 2 == 0 {
-                    Cut::Lost
-                } else {
-                    Cut::Some(seed)
-                });
+                memory.cut_power(if call % 2 == 0 { Cut::Lost } else { Cut::Some(seed) });
                 let what = format!("{what}, then a second fault (seed {seed})");
                 let Some((scan, rounds)) = told.check(&memory, &what) else {
                     continue;
