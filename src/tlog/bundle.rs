@@ -56,16 +56,27 @@ pub fn parse(mut bundle: &[u8]) -> Result<Vec<&[u8]>, BundleError> {
         if entries.len() == usize::from(Tile::FULL) {
             return Err(BundleError::TooMany);
         }
-        let (length, rest) = bundle
-            .split_first_chunk::<2>()
-            .ok_or(BundleError::Truncated)?;
-        let (entry, rest) = rest
-            .split_at_checked(usize::from(u16::from_be_bytes(*length)))
-            .ok_or(BundleError::Truncated)?;
+        let (length, rest) = bundle.split_first_chunk::<2>().ok_or(BundleError::Truncated)?;
+        let (entry, rest) =
+            rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(BundleError::Truncated)?;
         entries.push(entry);
         bundle = rest;
     }
     Ok(entries)
+}
+
+/// The first `width` entries of a bundle, as the bytes of the narrower bundle; `None` if it has
+/// fewer or they are cut short.
+///
+/// A log that keeps only the widest partial bundle answers for the narrower ones with this.
+#[must_use]
+pub fn prefix(bundle: &[u8], width: u16) -> Option<&[u8]> {
+    let mut rest = bundle;
+    for _ in 0..width {
+        let (length, entry) = rest.split_first_chunk::<2>()?;
+        rest = entry.get(usize::from(u16::from_be_bytes(*length))..)?;
+    }
+    bundle.get(..bundle.len() - rest.len())
 }
 
 #[cfg(test)]
@@ -84,12 +95,7 @@ mod tests {
         assert_eq!(parse(&bundle).unwrap(), entries);
         assert_eq!(parse(b"").unwrap(), Vec::<&[u8]>::new());
         let before = bundle.clone();
-        assert_eq!(
-            push(&mut bundle, &vec![7; MAX_ENTRY + 1]),
-            Err(EntryTooLarge {
-                given: MAX_ENTRY + 1
-            })
-        );
+        assert_eq!(push(&mut bundle, &vec![7; MAX_ENTRY + 1]), Err(EntryTooLarge { given: MAX_ENTRY + 1 }));
         assert_eq!(bundle, before);
     }
 
@@ -106,6 +112,22 @@ mod tests {
                 _ => assert_eq!(parsed, Err(BundleError::Truncated), "{end}"),
             }
         }
+    }
+
+    #[test]
+    fn a_wider_bundle_begins_with_the_narrower_ones() {
+        let mut bundle = Vec::new();
+        let mut narrower = vec![bundle.clone()];
+        for entry in [&b"first"[..], b"", b"third"] {
+            push(&mut bundle, entry).unwrap();
+            narrower.push(bundle.clone());
+        }
+        for (width, bytes) in narrower.iter().enumerate() {
+            assert_eq!(prefix(&bundle, width as u16), Some(&bytes[..]));
+        }
+        assert_eq!(prefix(&bundle, 4), None);
+        assert_eq!(prefix(&bundle[..bundle.len() - 1], 3), None);
+        assert_eq!(prefix(&bundle[..8], 2), None);
     }
 
     #[test]

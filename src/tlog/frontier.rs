@@ -52,10 +52,7 @@ impl Frontier {
     /// The tree without leaves.
     #[must_use]
     pub const fn new() -> Frontier {
-        Frontier {
-            size: TreeSize::ZERO,
-            hashes: Vec::new(),
-        }
+        Frontier { size: TreeSize::ZERO, hashes: Vec::new() }
     }
 
     /// The frontier of a tree of `size` leaves, from what [`Frontier::hashes`] gave.
@@ -65,10 +62,7 @@ impl Frontier {
     pub fn from_parts(size: TreeSize, hashes: Vec<Hash>) -> Result<Frontier, FrontierError> {
         let expected = size.get().count_ones() as usize;
         if hashes.len() != expected {
-            return Err(FrontierError {
-                expected,
-                given: hashes.len(),
-            });
+            return Err(FrontierError { expected, given: hashes.len() });
         }
         Ok(Frontier { size, hashes })
     }
@@ -85,10 +79,7 @@ impl Frontier {
         for tile in Tile::edge(size).rev() {
             let bytes = source(tile).map_err(LoadError::Source)?;
             if bytes.len() != tile.byte_len() {
-                return Err(LoadError::Length {
-                    tile,
-                    given: bytes.len(),
-                });
+                return Err(LoadError::Length { tile, given: bytes.len() });
             }
             // Within a tile the complete subtrees are those of a small tree over its hashes.
             hashes.append(&mut Frontier::over(&bytes).hashes);
@@ -129,21 +120,13 @@ impl Frontier {
     /// The root hash.
     #[must_use]
     pub fn root(&self) -> Hash {
-        self.hashes
-            .iter()
-            .rev()
-            .copied()
-            .reduce(|right, left| Hash::node(&left, &right))
-            .unwrap_or(Hash::EMPTY_ROOT)
+        self.hashes.iter().rev().copied().reduce(|right, left| Hash::node(&left, &right)).unwrap_or(Hash::EMPTY_ROOT)
     }
 
     /// The size and the root hash.
     #[must_use]
     pub fn head(&self) -> TreeHead {
-        TreeHead {
-            size: self.size,
-            root: self.root(),
-        }
+        TreeHead { size: self.size, root: self.root() }
     }
 
     /// Adds the complete subtree of `1 << level` leaves that comes next, and shows `completed`

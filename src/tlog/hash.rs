@@ -8,7 +8,7 @@
 //!
 //! The first byte keeps leaves and nodes apart. Without it an entry of 64 bytes could be
 //! presented as two subtrees, and one root would stand for two different logs. The types keep
-//! the same distance: an entry becomes a [`LeafHash`], and only nodes and roots are a [`Hash`].
+//! the same distance: an entry becomes a [`LeafHash`], and only nodes and roots are a [`struct@Hash`].
 
 use alloc::string::String;
 use core::fmt;
@@ -26,9 +26,8 @@ impl Hash {
 
     /// The root of the tree without leaves: SHA-256 of nothing.
     pub const EMPTY_ROOT: Hash = Hash([
-        0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9,
-        0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52,
-        0xb8, 0x55,
+        0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae,
+        0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
     ]);
 
     /// The hash of the node over `left` and `right`.
@@ -175,10 +174,7 @@ mod tests {
 
     #[test]
     fn leaves_and_nodes_have_their_prefixes() {
-        assert_eq!(
-            LeafHash::of(b"").to_string(),
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-        );
+        assert_eq!(LeafHash::of(b"").to_string(), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
         let node = Hash::node(&Hash([0; 32]), &Hash([1; 32]));
         let mut entry = [0; 65];
         entry[0] = 1;

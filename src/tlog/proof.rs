@@ -67,12 +67,7 @@ impl InclusionProof {
     }
 
     /// Checks that `leaf` is at `index` in the tree `head`.
-    pub fn verify(
-        &self,
-        leaf: LeafHash,
-        index: LeafIndex,
-        head: &TreeHead,
-    ) -> Result<(), ProofError> {
+    pub fn verify(&self, leaf: LeafHash, index: LeafIndex, head: &TreeHead) -> Result<(), ProofError> {
         Subtree::tree(head.size).verify_inclusion(self, leaf, index, &head.root)
     }
 }

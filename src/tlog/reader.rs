@@ -189,11 +189,7 @@ impl Reader {
     /// with its index.
     ///
     /// The bytes may also be those of a wider tile or bundle at the same place, under its own path.
-    pub fn supply(
-        &mut self,
-        path: Path,
-        bytes: Vec<u8>,
-    ) -> Result<Vec<(LeafIndex, Vec<u8>)>, ReadError> {
+    pub fn supply(&mut self, path: Path, bytes: Vec<u8>) -> Result<Vec<(LeafIndex, Vec<u8>)>, ReadError> {
         if self.diverged {
             return Err(ReadError::Diverged);
         }
@@ -263,11 +259,7 @@ impl Reader {
                 continue;
             };
             if tile::root(&bytes) != expected {
-                return Err(ReadError::Tile(Tile {
-                    level,
-                    index,
-                    width: Tile::FULL,
-                }));
+                return Err(ReadError::Tile(Tile { level, index, width: Tile::FULL }));
             }
             self.proven.insert((level, index), bytes);
         }
@@ -300,8 +292,7 @@ impl Reader {
         let Some(bytes) = self.bundles.get(&index) else {
             return Ok(false);
         };
-        let mut entries =
-            bundle::parse(bytes).map_err(|error| ReadError::Bundle { path, error })?;
+        let mut entries = bundle::parse(bytes).map_err(|error| ReadError::Bundle { path, error })?;
         entries.truncate(usize::from(path.width));
         let leaves: Vec<LeafHash> = entries.iter().map(|entry| LeafHash::of(entry)).collect();
         let hashes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0).collect();
@@ -353,12 +344,8 @@ impl Reader {
         self.read = Some(frontier);
         self.bundles.remove(&index);
         // What lies left of the next entry isn't needed again.
-        self.proven.retain(|(level, index), _| {
-            *index
-                >= next
-                    .checked_shr(8 * (u32::from(*level) + 1))
-                    .unwrap_or_default()
-        });
+        self.proven
+            .retain(|(level, index), _| *index >= next.checked_shr(8 * (u32::from(*level) + 1)).unwrap_or_default());
         Ok(true)
     }
 
@@ -405,4 +392,46 @@ impl Reader {
 /// Where a tile is, however wide.
 const fn place(tile: Tile) -> (u8, u64) {
     (tile.level, tile.index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::Edge;
+
+    // Reading a log end to end is in tests/reader.rs; what is held while reading shows only here.
+    #[test]
+    fn memory_does_not_grow_with_what_is_read() {
+        const SIZE: u64 = 150_000;
+        let mut edge = Edge::new();
+        let mut tiles = BTreeMap::new();
+        for i in 0..SIZE {
+            edge.push(LeafHash::of(&i.to_be_bytes())).unwrap();
+        }
+        tiles.extend(edge.take_full());
+        tiles.extend(edge.partial());
+        let mut reader = Reader::new(TreeHead::EMPTY, edge.head()).unwrap().ahead(4);
+        let mut read = 0;
+        while !reader.is_done() {
+            for path in reader.wants() {
+                let bytes = match path {
+                    Path::Tile(tile) => tiles[&tile].clone(),
+                    Path::Entries(entries) => {
+                        let first = entries.index * 256;
+                        let mut bytes = Vec::new();
+                        for i in first..first + u64::from(entries.width) {
+                            bundle::push(&mut bytes, &i.to_be_bytes()).unwrap();
+                        }
+                        bytes
+                    }
+                    Path::Checkpoint => unreachable!(),
+                };
+                read += reader.supply(path, bytes).unwrap().len() as u64;
+                assert!(reader.proven.len() <= 6, "{:?}", reader.proven.keys());
+                assert!(reader.tiles.len() <= 3);
+                assert!(reader.bundles.len() <= 4);
+            }
+        }
+        assert_eq!(read, SIZE);
+    }
 }

@@ -61,10 +61,7 @@ impl Subtree {
     /// The whole tree of `size` leaves.
     #[must_use]
     pub const fn tree(size: TreeSize) -> Subtree {
-        Subtree {
-            start: 0,
-            end: size.get(),
-        }
+        Subtree { start: 0, end: size.get() }
     }
 
     /// The one or two subtrees that cover the leaves `start..end`, whatever its alignment.
@@ -89,13 +86,7 @@ impl Subtree {
         // On the left, climb only as far as needed to have `start` below.
         let left_split = bit_length(!start & mask);
         let left = start & !((1 << left_split) - 1);
-        Ok([
-            Subtree {
-                start: left,
-                end: middle,
-            },
-            Subtree { start: middle, end },
-        ])
+        Ok([Subtree { start: left, end: middle }, Subtree { start: middle, end }])
     }
 
     /// The first leaf.
@@ -121,14 +112,11 @@ impl Subtree {
         // One node per bit of the size; the bits above a node say where it starts.
         let Subtree { start, end } = self;
         let size = end - start;
-        (0..64u8)
-            .rev()
-            .filter(move |level| size >> level & 1 == 1)
-            .map(move |level| {
-                // What lies left of this node: everything but the bits of the size up to it.
-                let before = start + (size >> level & !1) * (1 << level);
-                (level, before >> level)
-            })
+        (0..64u8).rev().filter(move |level| size >> level & 1 == 1).map(move |level| {
+            // What lies left of this node: everything but the bits of the size up to it.
+            let before = start + (size >> level & !1) * (1 << level);
+            (level, before >> level)
+        })
     }
 
     /// The hash of its leaves as a tree of their own, from the hashes of complete subtrees.
@@ -190,16 +178,10 @@ impl Subtree {
         while (start, end) != (low, high) {
             let middle = low + split(high - low);
             if end <= middle {
-                path.push(Subtree {
-                    start: middle,
-                    end: high,
-                });
+                path.push(Subtree { start: middle, end: high });
                 high = middle;
             } else {
-                path.push(Subtree {
-                    start: low,
-                    end: middle,
-                });
+                path.push(Subtree { start: low, end: middle });
                 if start < middle {
                     // A subtree can only lie across the middle if it starts where this part does.
                     start = middle;
@@ -222,12 +204,8 @@ impl Subtree {
         nodes: &N,
         index: LeafIndex,
     ) -> Result<InclusionProof, MakeError<N::Error>> {
-        let path = self
-            .inclusion_path(index)
-            .ok_or(MakeError::IndexBeyondSize)?;
-        Ok(InclusionProof {
-            hashes: hashes(nodes, &path)?,
-        })
+        let path = self.inclusion_path(index).ok_or(MakeError::IndexBeyondSize)?;
+        Ok(InclusionProof { hashes: hashes(nodes, &path)? })
     }
 
     /// Makes the proof that this subtree is part of the tree of `size` leaves.
@@ -237,9 +215,7 @@ impl Subtree {
         size: TreeSize,
     ) -> Result<ConsistencyProof, MakeError<N::Error>> {
         let path = self.consistency_path(size).ok_or(MakeError::Shrinks)?;
-        Ok(ConsistencyProof {
-            hashes: hashes(nodes, &path)?,
-        })
+        Ok(ConsistencyProof { hashes: hashes(nodes, &path)? })
     }
 
     /// Checks that `leaf` is at `index` (counted from the start of the log) below `hash`, the hash
@@ -288,12 +264,7 @@ impl Subtree {
     /// Checks that this subtree, with the hash `hash`, is part of the tree `head`.
     ///
     /// An empty subtree is part of every tree that reaches it, by the empty proof.
-    pub fn verify_consistency(
-        self,
-        proof: &ConsistencyProof,
-        hash: &Hash,
-        head: &TreeHead,
-    ) -> Result<(), ProofError> {
+    pub fn verify_consistency(self, proof: &ConsistencyProof, hash: &Hash, head: &TreeHead) -> Result<(), ProofError> {
         if self.end > head.size.get() {
             return Err(ProofError::Shrinks);
         }
@@ -362,13 +333,8 @@ impl Subtree {
 }
 
 /// The hashes of a path, made from the hashes of complete subtrees.
-fn hashes<N: Nodes + ?Sized>(
-    nodes: &N,
-    path: &[Subtree],
-) -> Result<Vec<Hash>, MakeError<N::Error>> {
-    path.iter()
-        .map(|subtree| subtree.hash(nodes).map_err(MakeError::Nodes))
-        .collect()
+fn hashes<N: Nodes + ?Sized>(nodes: &N, path: &[Subtree]) -> Result<Vec<Hash>, MakeError<N::Error>> {
+    path.iter().map(|subtree| subtree.hash(nodes).map_err(MakeError::Nodes)).collect()
 }
 
 /// Where a tree of `size` leaves parts: the largest power of two below its size (which is at
@@ -405,13 +371,8 @@ mod tests {
 
     #[test]
     fn nodes_are_the_bits_of_the_size() {
-        let Ok(subtree) = Subtree::new(16, 29) else {
-            unreachable!()
-        };
-        assert_eq!(
-            subtree.nodes().collect::<Vec<_>>(),
-            vec![(3, 2), (2, 6), (0, 28)]
-        );
+        let Ok(subtree) = Subtree::new(16, 29) else { unreachable!() };
+        assert_eq!(subtree.nodes().collect::<Vec<_>>(), vec![(3, 2), (2, 6), (0, 28)]);
         let whole = Subtree::tree(TreeSize::MAX);
         assert_eq!(whole.nodes().count(), 63);
         assert_eq!(whole.nodes().next_back(), Some((0, (1 << 63) - 2)));
@@ -421,9 +382,7 @@ mod tests {
     fn every_interval_is_covered() {
         for end in 0..130 {
             for start in 0..=end {
-                let Ok([left, right]) = Subtree::cover(start, end) else {
-                    unreachable!()
-                };
+                let Ok([left, right]) = Subtree::cover(start, end) else { unreachable!() };
                 assert_eq!(Subtree::new(left.start, left.end), Ok(left));
                 assert_eq!(Subtree::new(right.start, right.end), Ok(right));
                 assert_eq!((left.end, right.end), (right.start, end));

@@ -14,6 +14,7 @@
 //! gives back unchanged. With two spellings, a cache or a rate limit in front of the log could be
 //! walked around.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -52,11 +53,7 @@ impl Tile {
     #[must_use]
     pub fn at(level: u8, index: u64, size: TreeSize) -> Option<Tile> {
         let width = width_at(index, hashes_at(level, size))?;
-        Some(Tile {
-            level,
-            index,
-            width,
-        })
+        Some(Tile { level, index, width })
     }
 
     /// The widest partial tile of each level of the tree of `size` leaves, lowest level first.
@@ -96,10 +93,7 @@ impl Tile {
     /// served where those no longer are.
     #[must_use]
     pub const fn full(self) -> Tile {
-        Tile {
-            width: Tile::FULL,
-            ..self
-        }
+        Tile { width: Tile::FULL, ..self }
     }
 
     /// Its length in bytes.
@@ -156,10 +150,7 @@ impl EntriesPath {
     /// The full bundle at its place. It begins with the bytes of every partial one.
     #[must_use]
     pub const fn full(self) -> EntriesPath {
-        EntriesPath {
-            width: Tile::FULL,
-            ..self
-        }
+        EntriesPath { width: Tile::FULL, ..self }
     }
 
     /// Its path, without a leading slash.
@@ -211,10 +202,8 @@ impl Path {
         if path == "checkpoint" {
             return Ok(Path::Checkpoint);
         }
-        let (level, place) = path
-            .strip_prefix("tile/")
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or(PathError::Unknown)?;
+        let (level, place) =
+            path.strip_prefix("tile/").and_then(|rest| rest.split_once('/')).ok_or(PathError::Unknown)?;
         if level == "entries" {
             let (index, width) = parse_place(place)?;
             return Ok(Path::Entries(EntriesPath { index, width }));
@@ -224,11 +213,7 @@ impl Path {
             .filter(|level| *level <= MAX_LEVEL)
             .ok_or(PathError::Level)?;
         let (index, width) = parse_place(place)?;
-        Ok(Path::Tile(Tile {
-            level,
-            index,
-            width,
-        }))
+        Ok(Path::Tile(Tile { level, index, width }))
     }
 
     /// The path as text.
@@ -284,16 +269,9 @@ impl From<EntriesPath> for Path {
 /// Of partial resources these are only the widest, those of `new`. A log that publishes `new` and
 /// nothing in between needs no others; the narrower ones it wrote for `old` stay where they are.
 pub fn needed(old: TreeSize, new: TreeSize) -> impl Iterator<Item = Path> {
-    let entries =
-        changed(0, old, new).map(|(index, width)| Path::Entries(EntriesPath { index, width }));
+    let entries = changed(0, old, new).map(|(index, width)| Path::Entries(EntriesPath { index, width }));
     let tiles = (0..LEVELS as u8).flat_map(move |level| {
-        changed(level, old, new).map(move |(index, width)| {
-            Path::Tile(Tile {
-                level,
-                index,
-                width,
-            })
-        })
+        changed(level, old, new).map(move |(index, width)| Path::Tile(Tile { level, index, width }))
     });
     entries.chain(tiles)
 }
@@ -301,24 +279,20 @@ pub fn needed(old: TreeSize, new: TreeSize) -> impl Iterator<Item = Path> {
 /// The places of one level that have more hashes in `new` than in `old`, with their width.
 fn changed(level: u8, old: TreeSize, new: TreeSize) -> impl Iterator<Item = (u64, u16)> {
     let (old, new) = (hashes_at(level, old), hashes_at(level, new));
-    let places = if old < new {
-        old >> 8..new.div_ceil(256)
-    } else {
-        0..0
-    };
+    let places = if old < new { old >> 8..new.div_ceil(256) } else { 0..0 };
     places.filter_map(move |index| Some((index, width_at(index, new)?)))
 }
 
 /// The nodes of the tree of one size, read from its tiles.
 ///
-/// The source is asked only for tiles that this size implies, at their widest; it may answer with
-/// the full tile, which begins with the same bytes. The tiles are taken at their word, so verify
+/// The source is asked only for tiles that this size implies, as wide as they are in it; it may
+/// answer with a wider tile at the same place, which begins with the same bytes. The tiles are taken at their word, so verify
 /// what is made from them, or serve it to someone who does. The last tile of each level is kept,
 /// so a proof reads each tile it touches once.
 pub struct TileNodes<F> {
     size: TreeSize,
     source: F,
-    kept: RefCell<[Option<(Tile, Vec<u8>)>; LEVELS]>,
+    kept: RefCell<BTreeMap<u8, (Tile, Vec<u8>)>>,
 }
 
 /// Why a node can't be read.
@@ -330,7 +304,7 @@ pub enum NodeError<E> {
     /// The tile could not be had.
     #[error("a tile: {0}")]
     Source(E),
-    /// The tile has another length than its path says, and isn't the full one either.
+    /// The tile isn't a whole number of hashes, or has fewer than its path says, or more than 256.
     #[error("{tile} is {given} bytes long")]
     Length {
         /// The tile that was asked for.
@@ -343,11 +317,7 @@ pub enum NodeError<E> {
 impl<F> TileNodes<F> {
     /// The nodes of the tree of `size` leaves, whose tiles `source` gives.
     pub fn new(size: TreeSize, source: F) -> TileNodes<F> {
-        TileNodes {
-            size,
-            source,
-            kept: RefCell::default(),
-        }
+        TileNodes { size, source, kept: RefCell::default() }
     }
 
     /// The number of leaves.
@@ -365,34 +335,25 @@ where
     fn node(&self, level: u8, index: u64) -> Result<Hash, NodeError<E>> {
         let (tile, first) = Tile::position(level, index, self.size).ok_or(NodeError::Outside)?;
         let mut kept = self.kept.borrow_mut();
-        let kept = kept
-            .get_mut(usize::from(tile.level))
-            .ok_or(NodeError::Outside)?;
-        if kept.as_ref().is_none_or(|(other, _)| *other != tile) {
+        if kept.get(&tile.level).is_none_or(|(other, _)| *other != tile) {
             let bytes = (self.source)(tile).map_err(NodeError::Source)?;
-            if bytes.len() != tile.byte_len() && bytes.len() != Tile::FULL_BYTES {
-                return Err(NodeError::Length {
-                    tile,
-                    given: bytes.len(),
-                });
+            let lengths = tile.byte_len()..=Tile::FULL_BYTES;
+            if !lengths.contains(&bytes.len()) || bytes.len() % Hash::LEN != 0 {
+                return Err(NodeError::Length { tile, given: bytes.len() });
             }
-            *kept = Some((tile, bytes));
+            kept.insert(tile.level, (tile, bytes));
         }
-        let bytes = kept.as_ref().map_or(&[][..], |(_, bytes)| bytes);
+        let bytes = kept.get(&tile.level).map_or(&[][..], |(_, bytes)| bytes);
         let count = 1usize << (level % 8);
         // Within the bytes, because the node is within the tree and the tile is as wide as that.
-        let hashes = bytes
-            .get(first * Hash::LEN..(first + count) * Hash::LEN)
-            .ok_or(NodeError::Outside)?;
+        let hashes = bytes.get(first * Hash::LEN..(first + count) * Hash::LEN).ok_or(NodeError::Outside)?;
         Ok(root(hashes))
     }
 }
 
 /// The number of hashes of `level` in the tree of `size` leaves.
 fn hashes_at(level: u8, size: TreeSize) -> u64 {
-    size.get()
-        .checked_shr(u32::from(level) * 8)
-        .unwrap_or_default()
+    size.get().checked_shr(u32::from(level) * 8).unwrap_or_default()
 }
 
 /// How many of the `count` hashes or entries of a level are at the place `index`, if any.
@@ -527,17 +488,12 @@ mod tests {
 
     #[test]
     fn every_path_parses_to_what_wrote_it() {
-        for index in (0..64)
-            .flat_map(|bit| [(1u64 << bit) - 1, 1 << bit])
-            .chain([999, 1000, 999_999, 1_000_000, u64::MAX])
+        for index in
+            (0..64).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit]).chain([999, 1000, 999_999, 1_000_000, u64::MAX])
         {
             for width in [1, 9, 10, 255, 256] {
                 for path in [
-                    Path::Tile(Tile {
-                        level: (index % 64) as u8,
-                        index,
-                        width,
-                    }),
+                    Path::Tile(Tile { level: (index % 64) as u8, index, width }),
                     Path::Entries(EntriesPath { index, width }),
                 ] {
                     assert_eq!(path.path().parse(), Ok(path));
@@ -556,30 +512,13 @@ mod tests {
         assert_eq!(paths(9, 9), Vec::<String>::new());
         assert_eq!(paths(9, 3), Vec::<String>::new());
         assert_eq!(paths(0, 1), ["tile/entries/000.p/1", "tile/0/000.p/1"]);
-        assert_eq!(
-            paths(255, 256),
-            ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]
-        );
+        assert_eq!(paths(255, 256), ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]);
         assert_eq!(paths(256, 257), ["tile/entries/001.p/1", "tile/0/001.p/1"]);
         assert_eq!(
             paths(300, 520),
-            [
-                "tile/entries/001",
-                "tile/entries/002.p/8",
-                "tile/0/001",
-                "tile/0/002.p/8",
-                "tile/1/000.p/2"
-            ]
+            ["tile/entries/001", "tile/entries/002.p/8", "tile/0/001", "tile/0/002.p/8", "tile/1/000.p/2"]
         );
-        assert_eq!(
-            paths(65_535, 65_536),
-            [
-                "tile/entries/255",
-                "tile/0/255",
-                "tile/1/000",
-                "tile/2/000.p/1"
-            ]
-        );
+        assert_eq!(paths(65_535, 65_536), ["tile/entries/255", "tile/0/255", "tile/1/000", "tile/2/000.p/1"]);
         let max = TreeSize::MAX.get();
         assert_eq!(paths(max - 1, max).len(), 2);
         let first = needed(TreeSize::ZERO, TreeSize::MAX).nth(1 << 20).unwrap();
@@ -588,24 +527,11 @@ mod tests {
 
     #[test]
     fn nodes_beyond_the_tree_are_refused_without_asking() {
-        let nodes = TileNodes::new(TreeSize::new(300).unwrap(), |tile| Err::<Vec<u8>, _>(tile));
-        for (level, index) in [
-            (0, 300),
-            (8, 1),
-            (9, 0),
-            (63, 0),
-            (64, 0),
-            (255, 0),
-            (0, u64::MAX),
-            (7, u64::MAX),
-        ] {
+        let nodes = TileNodes::new(TreeSize::new(300).unwrap(), Err::<Vec<u8>, _>);
+        for (level, index) in [(0, 300), (8, 1), (9, 0), (63, 0), (64, 0), (255, 0), (0, u64::MAX), (7, u64::MAX)] {
             assert_eq!(nodes.node(level, index), Err(NodeError::Outside));
         }
-        let partial = Tile {
-            level: 0,
-            index: 1,
-            width: 44,
-        };
+        let partial = Tile { level: 0, index: 1, width: 44 };
         assert_eq!(nodes.node(0, 299), Err(NodeError::Source(partial)));
         assert_eq!(nodes.node(5, 8), Err(NodeError::Source(partial)));
     }
@@ -613,12 +539,16 @@ mod tests {
     #[test]
     fn a_tile_of_the_wrong_length_is_refused() {
         let size = TreeSize::new(3).unwrap();
-        for given in [0, 64, 95, 97, 128, 8191] {
+        for given in [0, 64, 95, 97, 8191, 8193, 8224] {
             let nodes = TileNodes::new(size, |_| Ok::<_, ()>(vec![0; given]));
             assert!(matches!(
                 nodes.node(0, 0),
                 Err(NodeError::Length { given: n, .. }) if n == given
             ));
+        }
+        for given in [96, 128, 8192] {
+            let nodes = TileNodes::new(size, |_| Ok::<_, ()>(vec![0; given]));
+            assert_eq!(nodes.node(0, 2), Ok(Hash([0; 32])));
         }
     }
 }

@@ -124,10 +124,7 @@ pub struct TreeHead {
 
 impl TreeHead {
     /// The tree without leaves.
-    pub const EMPTY: TreeHead = TreeHead {
-        size: TreeSize::ZERO,
-        root: Hash::EMPTY_ROOT,
-    };
+    pub const EMPTY: TreeHead = TreeHead { size: TreeSize::ZERO, root: Hash::EMPTY_ROOT };
 }
 
 #[cfg(test)]
@@ -146,9 +143,7 @@ mod tests {
 
     #[test]
     fn a_tree_has_the_leaves_below_its_size() {
-        let (Ok(five), Ok(six)) = (LeafIndex::new(5), TreeSize::new(6)) else {
-            unreachable!()
-        };
+        let (Ok(five), Ok(six)) = (LeafIndex::new(5), TreeSize::new(6)) else { unreachable!() };
         assert!(six.contains(five));
         assert!(!six.contains(six.next_index()));
         assert!(!TreeSize::ZERO.contains(LeafIndex(0)));
