@@ -1,0 +1,215 @@
+//! Receipts: what a user keeps, and what proves the whole story offline.
+//!
+//! ```text
+//! entry + opening ──► commitment      credential ◄── issued (entry, opening, proof)
+//!       │                                                 │
+//!       └── inclusion ──► one checkpoint ◄── inclusion ───┘◄── inclusion ── genesis
+//!                              ▲
+//!                              └── consistency ── the head that the device had seen
+//! ```
+//!
+//! Every proof ends in one checkpoint. Nothing here is to be believed: `sole verify` derives all of it. The server makes
+//! the file and the crate `client` reads it, each with types of its own, so that a mistake in one is not a mistake in both.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use scal3::entry::{Entry, Kind};
+use scal3::verify::Submitted;
+use serde::Serialize;
+use tlog::note::Note;
+use tlog::proof_file::ProofFile;
+use tlog::{LeafIndex, TreeSize};
+use utoipa::ToSchema;
+
+use super::problem::{Error, Problem};
+use super::{App, REACHED, base64, base64_all, reached, records};
+use crate::engine::Engine;
+use crate::openings::Shown;
+use crate::progress::SignedHead;
+
+/// The value of `version`.
+const VERSION: &str = "solelog/receipt/v1";
+
+/// A receipt. All binary parts are base64.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Receipt {
+    /// Always `solelog/receipt/v1`.
+    version: &'static str,
+    /// The opening: the binding record. Left out where it is restricted or erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opening: Option<String>,
+    /// The credential (COSE_Sign1). Left out where the opening is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<String>,
+    /// The entry: the bytes of the leaf.
+    entry: String,
+    /// `c2sp.org/tlog-proof@v1`: index, inclusion proof, checkpoint.
+    proof: String,
+    /// Entry 0: origin and issuing keys.
+    genesis: Included,
+    /// The entry that issued the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued: Option<Included>,
+    /// Consistency proof from the head that the device had seen to the checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<Vec<String>>,
+}
+
+/// Another entry under the same checkpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Included {
+    /// Its place in the log.
+    index: u64,
+    /// The entry.
+    entry: String,
+    /// What it commits to, where that is not in the entry itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opening: Option<String>,
+    /// Inclusion proof, the leaf's sibling first.
+    hashes: Vec<String>,
+}
+
+/// The receipt of an entry.
+///
+/// `Accept: text/plain` gives the bare `.tlog-proof`. The header `Solelog-Reached` says whether the checkpoint inside has
+/// its quorum of cosignatures (`witnessed`) or not yet (`integrated`). The opening and what follows from it are inside
+/// for tokens with the scope `read`, or for everybody where the log is configured so.
+#[utoipa::path(
+    get,
+    path = "/v1/receipts/{at}",
+    tag = "records",
+    params(("at" = String, Path, description = "An index, or an index key of 64 hex digits", example = "1")),
+    responses(
+        (status = 200, headers(("Solelog-Reached" = String, description = "`integrated` or `witnessed`")), content(
+            (Receipt = "application/json"),
+            (String = "text/plain"),
+        )),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No signed head covers such an entry"),
+    ),
+    security((), ("token" = []))
+)]
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(at): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let may_read = app.may_read(&headers)?;
+    let index = records::find(&app, at).await?;
+    let head = app.covering(index).ok_or_else(|| {
+        Error::Read(crate::history::ReadError::NotYet { size: app.engine().heads().integrated.head.size })
+    })?;
+    let word = HeaderValue::from_static(reached(&head));
+    let mut response = if prefers_text(&headers) {
+        let proof = app.blocking(move |engine| proof_file(engine, index, &head)).await?;
+        ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], proof).into_response()
+    } else {
+        Json(app.blocking(move |engine| receipt(engine, index, &head, may_read)).await?).into_response()
+    };
+    response.headers_mut().insert(REACHED, word);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
+    Ok(response)
+}
+
+fn proof_file(engine: &Engine, index: LeafIndex, head: &SignedHead) -> Result<String, Error> {
+    let checkpoint = Note::parse(&head.note).map_err(|e| Error::Internal(format!("our own checkpoint: {e}")))?;
+    let proof = engine.inclusion(index, head.head.size)?;
+    let file = ProofFile { extra: None, index, proof, checkpoint };
+    String::from_utf8(file.to_bytes()).map_err(|e| Error::Internal(e.to_string()))
+}
+
+fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, may_read: bool) -> Result<Receipt, Error> {
+    let size = head.head.size;
+    let bytes = engine.entry(index)?;
+    let entry = Entry::parse(&bytes).map_err(|e| Error::Internal(format!("entry {}: {e}", index.get())))?;
+    let genesis = LeafIndex::new(0).map_err(|e| Error::Internal(e.to_string()))?;
+    let mut receipt = Receipt {
+        version: VERSION,
+        opening: None,
+        credential: None,
+        entry: base64(&bytes),
+        proof: proof_file(engine, index, head)?,
+        genesis: included(engine, genesis, size, false)?,
+        issued: None,
+        seen: None,
+    };
+    if may_read && let Shown::Open(opening) = engine.opening(index)? {
+        if entry.kind == Kind::Instruction {
+            behind(engine, &opening, size, &mut receipt)?;
+        }
+        receipt.opening = Some(base64(opening));
+    }
+    Ok(receipt)
+}
+
+/// What stands behind a record: its credential, the entry that issued it, and the head its device had seen.
+fn behind(engine: &Engine, opening: &[u8], size: TreeSize, receipt: &mut Receipt) -> Result<(), Error> {
+    let submitted =
+        Submitted::parse(opening).map_err(|e| Error::Internal(format!("an opening in the log does not parse: {e}")))?;
+    let state = engine
+        .credential(&submitted.credential_id())?
+        .ok_or_else(|| Error::Internal("a record in the log has no credential".to_owned()))?;
+    let issued_at = LeafIndex::new(state.issued_at()).map_err(|e| Error::Internal(e.to_string()))?;
+    receipt.credential = Some(base64(state.credential().as_bytes()));
+    receipt.issued = Some(included(engine, issued_at, size, true)?);
+    receipt.seen = Some(base64_all(&engine.consistency(submitted.seen().size, size)?.hashes));
+    Ok(())
+}
+
+fn included(engine: &Engine, index: LeafIndex, size: TreeSize, with_opening: bool) -> Result<Included, Error> {
+    let opening = if with_opening {
+        match engine.opening(index)? {
+            Shown::Open(bytes) => Some(base64(bytes)),
+            Shown::Erased | Shown::Public => None,
+        }
+    } else {
+        None
+    };
+    Ok(Included {
+        index: index.get(),
+        entry: base64(engine.entry(index)?),
+        opening,
+        hashes: base64_all(&engine.inclusion(index, size)?.hashes),
+    })
+}
+
+/// Whether the client would rather have plain text than JSON. With nothing said, it gets JSON.
+fn prefers_text(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+    let weight = |wanted: &[&str]| {
+        let of = |item: &str| {
+            let mut parts = item.split(';').map(str::trim);
+            let range = parts.next()?;
+            // The more exact range decides, wherever it stands.
+            let exactness = wanted.iter().position(|w| *w == range)?;
+            let weight = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+            Some((exactness, weight))
+        };
+        accepted.split(',').filter_map(of).min_by_key(|(exactness, _)| *exactness).map_or(0.0, |(_, weight)| weight)
+    };
+    weight(&["text/plain", "text/*", "*/*"]) > weight(&["application/json", "application/*", "*/*"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_header_decides_the_form() {
+        let text = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, value.parse().expect("header"));
+            prefers_text(&headers)
+        };
+        assert!(text("text/plain"));
+        assert!(text("text/*"));
+        assert!(text("application/json;q=0.5, text/plain"));
+        assert!(text("text/plain, */*;q=0.1"));
+        assert!(!text("application/json"));
+        assert!(!text("*/*"));
+        assert!(!text("text/plain;q=0.5, application/json"));
+        assert!(!text("text/plain;q=0, */*"));
+        assert!(!prefers_text(&HeaderMap::new()));
+    }
+}
