@@ -1,0 +1,120 @@
+//! `solelog config`: is the configuration right, and where does each value come from.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+use serde_json::json;
+use tlog::policy::Policy;
+
+use super::{Exit, Failure, Output, Which, keyfile};
+use crate::config::{Config, FIELDS, Source, lookup};
+
+/// The configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check it, with the files it names, without starting anything.
+    Check {
+        /// Which log.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Show every field, its value, where the value comes from, and what the field is for.
+    Show {
+        /// Which log.
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+impl ConfigCommand {
+    /// Runs it.
+    pub fn run(self, out: Output) -> Result<(), Failure> {
+        match self {
+            ConfigCommand::Check { which } => {
+                let loaded = which.load()?;
+                let checked = check(&loaded.config)?;
+                let quorum = match &checked.witness_policy {
+                    Some((_, policy)) => format!("{} witnesses", policy.witnesses().len()),
+                    None => "no witnesses; a high-water file is the only memory outside the folder".to_owned(),
+                };
+                out.say(
+                    format!("ok: {}\n  vkey       {}\n  witnesses  {quorum}\n  next       solelog serve --config {}", loaded.config.origin, checked.vkey, which.config.display()),
+                    json!({ "ok": true, "origin": loaded.config.origin, "vkey": checked.vkey, "witnesses": checked.witness_policy.map(|(_, p)| p.witnesses().len()) }),
+                )
+            }
+            ConfigCommand::Show { which } => {
+                let loaded = which.load()?;
+                let table = toml::Table::try_from(&loaded.config).map_err(|e| Failure::new(Exit::Config, e))?;
+                let (mut text, mut list) = (String::new(), Vec::new());
+                for field in FIELDS {
+                    let value = lookup(&table, field.path);
+                    let shown = value.map_or("(not set)".to_owned(), ToString::to_string);
+                    let source = loaded.sources.get(field.path).unwrap_or(&Source::Default);
+                    let origin = match source {
+                        Source::Default => "default".to_owned(),
+                        Source::File => "file".to_owned(),
+                        Source::Environment(variable) => variable.clone(),
+                        Source::Flag => "--set".to_owned(),
+                    };
+                    let _ = writeln!(text, "{:30} = {shown:32} {origin}\n    {}", field.path, field.why);
+                    list.push(json!({ "field": field.path, "value": value, "source": origin, "variable": field.variable(), "why": field.why }));
+                }
+                out.say(text, list)
+            }
+        }
+    }
+}
+
+/// What a configuration leads to.
+pub struct Checked {
+    /// The log's key.
+    pub signer: tlog::key::Signer,
+    /// The log's vkey.
+    pub vkey: String,
+    /// The witnesses, as text and as what the text says.
+    pub witness_policy: Option<(String, Policy)>,
+}
+
+/// Reads the files that the configuration names.
+pub fn check(config: &Config) -> Result<Checked, Failure> {
+    let signer = keyfile::read_signer(&config.log_key())?;
+    let name = signer.vkey().name().as_str().to_owned();
+    if name != config.origin {
+        return Err(Failure::new(
+            Exit::Config,
+            format!("the key {} is of {name}, the log is {}", config.log_key().display(), config.origin),
+        )
+        .next("name the log's own key in keys.log"));
+    }
+    let witness_policy = config.witnesses.policy.as_ref().map(|path| read_policy(path)).transpose()?;
+    if let (Some(path), Some((_, policy))) = (&config.witnesses.policy, &witness_policy)
+        && !policy.logs().iter().any(|log| log.vkey == *signer.vkey())
+    {
+        return Err(Failure::new(Exit::Config, format!("{}: it does not name this log", path.display()))
+            .next(format!("add the line: log {}", signer.vkey())));
+    }
+    Ok(Checked { vkey: signer.vkey().to_string(), signer, witness_policy })
+}
+
+/// Reads a witness policy, and refuses one under which a log could be forked unnoticed or never published.
+pub fn read_policy(path: &std::path::Path) -> Result<(String, Policy), Failure> {
+    let wrong = |fault: String| {
+        Failure::new(Exit::Config, format!("{}: {fault}", path.display())).next("see https://c2sp.org/tlog-policy; for example:\n    witness w1 VKEY https://w1.example/\n    witness w2 VKEY https://w2.example/\n    group all all w1 w2\n    quorum all")
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let policy = Policy::parse(&text).map_err(|e| wrong(e.to_string()))?;
+    if let Some(mute) = policy.witnesses().iter().find(|w| w.url.is_none()) {
+        return Err(wrong(format!("the witness {} has no URL, so the log can't ask it", mute.name)));
+    }
+    if policy.quorum_is_none() {
+        return Err(wrong("the quorum is `none`: nothing would notice a restored backup".to_owned())
+            .next("name a quorum, or leave witnesses.policy out and set witnesses.high_water"));
+    }
+    if !policy.quorums_overlap() {
+        return Err(wrong(
+            "two quorums without a common witness are possible: each could be shown another history".to_owned(),
+        )
+        .next("raise the quorum to more than half of the witnesses"));
+    }
+    Ok((text, policy))
+}

@@ -1,0 +1,195 @@
+//! `solelog init`: a new log. It never touches one that is there.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use scal3::credential::IssuingKey;
+use scal3::genesis::Genesis;
+use serde_json::json;
+use tlog::key::Signer;
+
+use super::config::read_policy;
+use super::{Exit, Failure, Output, keyfile, path_value, system};
+use crate::config::render;
+use crate::engine::{self, Engine};
+use crate::recovery::CreateError;
+use crate::tokens::write_private;
+
+/// A first policy that asks for nothing besides the two factors.
+const POLICY: &[u8] = b"{\"version\":1,\"rules\":[]}";
+
+/// Make a new log.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The name of the log, on every checkpoint it will ever sign. It never changes: log.example/2026h2
+    #[arg(long)]
+    pub origin: String,
+    /// The log's folder; made, and empty until now.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where to write the configuration; without it, log.toml in the folder.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The log's key, made before with `solelog keygen log`; without it, one is made.
+    #[arg(long, value_name = "FILE")]
+    pub log_key: Option<PathBuf>,
+    /// A provider's key for credentials: 66 hex digits, a compressed P-256 point. Several may be given. Without it, a
+    /// key is made for trying things out.
+    #[arg(long, value_name = "HEX33")]
+    pub issuing_key: Vec<String>,
+    /// The first policy for instructions, written into the log; without it, one that asks for the two factors alone.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The witnesses and their quorum: a c2sp.org/tlog-policy file.
+    #[arg(long, value_name = "FILE", required_unless_present = "no_witnesses", conflicts_with = "no_witnesses")]
+    pub witness_policy: Option<PathBuf>,
+    /// Run without witnesses. Then only the high-water file notices that a backup was restored.
+    #[arg(long, requires = "high_water")]
+    pub no_witnesses: bool,
+    /// A file outside the folder, and outside its backups, that remembers what was signed.
+    #[arg(long, value_name = "PATH")]
+    pub high_water: Option<PathBuf>,
+    /// Where HTTP is served.
+    #[arg(long)]
+    pub listen: Option<SocketAddr>,
+}
+
+impl Init {
+    /// Runs it.
+    pub fn run(self, out: Output) -> Result<(), Failure> {
+        let name = keyfile::name(&self.origin)?;
+        let signer = match &self.log_key {
+            Some(path) => keyfile::read_signer(path)?,
+            None => Signer::note(name, &*keyfile::seed()?),
+        };
+        let data = make_folder(&self.data)?;
+        let config = self.config.clone().unwrap_or_else(|| data.join("log.toml"));
+        if config.exists() {
+            return Err(Failure::new(Exit::System, format!("{} is already there", config.display()))
+                .next("a log is made once; run it with: solelog serve --config FILE"));
+        }
+        let witness_policy = self.witness_policy.as_deref().map(read_policy).transpose()?;
+        let first_policy = match &self.policy {
+            Some(path) => fs::read(path).map_err(system(format_args!("cannot read {}", path.display())))?,
+            None => POLICY.to_vec(),
+        };
+        let mut issuing_keys = self.issuing_key.iter().map(|text| issuing_key(text)).collect::<Result<Vec<_>, _>>()?;
+        let keys = data.join("keys");
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(&keys)
+            .map_err(system(format_args!("cannot make {}", keys.display())))?;
+        let mut made = None;
+        if issuing_keys.is_empty() {
+            let (pem, public) = keyfile::new_issuing()?;
+            let path = keys.join("issuing.pem");
+            keyfile::write_new(&path, &pem)?;
+            issuing_keys.push(public);
+            made = Some(path);
+        }
+        let vkey = signer.vkey().to_string();
+        keyfile::write_new(&keys.join("log.key"), &signer.to_secret_text())?;
+
+        // One file for both: the log asks the witnesses in it, and everybody else trusts by it.
+        let trust = data.join("trust-policy.txt");
+        let policy = trust_policy(&vkey, witness_policy.as_ref().map(|(text, _)| text.as_str()));
+        fs::write(&trust, &policy).map_err(system(format_args!("cannot write {}", trust.display())))?;
+
+        let mut engine = engine::Config::new(data.join("log"), signer);
+        engine.witnesses = witness_policy.as_ref().map(|_| read_policy(&trust)).transpose()?.map(|(_, policy)| policy);
+        engine.high_water = self.high_water.as_deref().map(absolute).transpose()?;
+        let genesis = Genesis { origin: self.origin.clone(), issuing_keys: issuing_keys.clone(), policy: first_policy };
+        Engine::create(&engine, &genesis)?;
+
+        let mut set = vec![("origin", self.origin.clone()), ("data", data.display().to_string())];
+        if witness_policy.is_some() {
+            set.push(("witnesses.policy", trust.display().to_string()));
+        }
+        if let Some(path) = &engine.high_water {
+            set.push(("witnesses.high_water", path.display().to_string()));
+        }
+        if let Some(listen) = self.listen {
+            set.push(("listen", listen.to_string()));
+        }
+        write_private(&config, render(&set).as_bytes(), false)
+            .map_err(system(format_args!("cannot write {}", config.display())))?;
+
+        let file = config.display();
+        let mut text = format!(
+            "made {}\n  vkey       {vkey}\n  trust      {}   for everybody who verifies\n  key        {}   back it up apart from the folder\n",
+            data.display(),
+            trust.display(),
+            keys.join("log.key").display(),
+        );
+        if let Some(path) = &made {
+            text.push_str(&format!("  issuing    {}   made for trying things out; in production give the provider's own key with --issuing-key\n", path.display()));
+        }
+        if witness_policy.is_none() {
+            text.push_str(
+                "  witnesses  none: receipts prove what this log says, not that it says the same to everybody\n",
+            );
+        }
+        text.push_str(&format!("next\n  1  solelog config check --config {file}\n  2  solelog token new --scope append --name backend-1 --config {file}\n  3  solelog serve --config {file}\n"));
+        out.say(
+            text,
+            json!({
+                "origin": self.origin, "vkey": vkey, "data": path_value(&data), "config": path_value(&config), "trust": path_value(&trust),
+                "issuing_keys": issuing_keys.iter().map(hex::encode).collect::<Vec<_>>(),
+                "issuing_key_file": made.as_deref().map(path_value), "witnesses": witness_policy.map(|(_, p)| p.witnesses().len()),
+            }),
+        )
+    }
+}
+
+/// What everybody who verifies needs: the log's key, the witnesses, the quorum.
+fn trust_policy(vkey: &str, witnesses: Option<&str>) -> String {
+    let witnesses = witnesses.unwrap_or("quorum none\n");
+    let known = witnesses.lines().any(|line| line.split_whitespace().eq(["log", vkey]));
+    let log = if known { String::new() } else { format!("log {vkey}\n") };
+    format!("# Give this file to everybody who verifies: sole verify RECEIPT --policy FILE\n{log}{witnesses}")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(system(format_args!("cannot resolve {}", path.display())))
+}
+
+fn make_folder(path: &Path) -> Result<PathBuf, Failure> {
+    let path = absolute(path)?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(&path)
+        .map_err(system(format_args!("cannot make {}", path.display())))?;
+    let mut there = fs::read_dir(&path).map_err(system(format_args!("cannot read {}", path.display())))?;
+    if there.next().is_some() {
+        return Err(Failure::new(Exit::System, format!("{} is not empty; a log is made once", path.display()))
+            .next("choose another folder, or run the log that is there with: solelog serve --config FILE"));
+    }
+    Ok(path)
+}
+
+fn issuing_key(text: &str) -> Result<[u8; 33], Failure> {
+    let wrong = |fault: &dyn std::fmt::Display| {
+        Failure::new(Exit::Usage, format!("--issuing-key {text}: {fault}"))
+            .next("a compressed P-256 point in 66 hex digits; solelog keygen issuing makes one")
+    };
+    let bytes = hex::decode(text).map_err(|e| wrong(&e))?;
+    IssuingKey::parse(&bytes).map(|key| *key.as_bytes()).map_err(|e| wrong(&e))
+}
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Failure {
+        let exit = match &error {
+            CreateError::Origin(_)
+            | CreateError::KeyName { .. }
+            | CreateError::IssuingKey
+            | CreateError::TooLong { .. } => Exit::Usage,
+            CreateError::Exists(_) | CreateError::Folder(_) => Exit::System,
+        };
+        Failure::new(exit, error)
+    }
+}
