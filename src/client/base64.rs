@@ -30,9 +30,7 @@ impl Serialize for Bytes {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        strict(&text)
-            .map(Bytes)
-            .ok_or_else(|| D::Error::custom("not base64 (RFC 4648 section 4, padded)"))
+        strict(&text).map(Bytes).ok_or_else(|| D::Error::custom("not base64 (RFC 4648 section 4, padded)"))
     }
 }
 

@@ -67,19 +67,13 @@ fn main() -> ExitCode {
 
 fn verify_file(file: &Path, policy: &Path, as_json: bool) -> Result<ExitCode, String> {
     let receipt: Receipt = serde_json::from_slice(&read(file)?).map_err(|e| {
-        format!(
-            "{} is not a receipt: {e}. A receipt is the JSON that `GET /v1/receipts/…` answers.",
-            file.display()
-        )
+        format!("{} is not a receipt: {e}. A receipt is the JSON that `GET /v1/receipts/…` answers.", file.display())
     })?;
     let trust = Policy::parse(read(policy)?)
         .map_err(|e| format!("{} is not a trust file: {e}. It has lines `log VKEY`, `witness NAME VKEY`, `quorum NAME|none` (c2sp.org/tlog-policy).", policy.display()))?;
     let report = verify::verify(&receipt, &trust);
     if as_json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?
-        );
+        println!("{}", serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
     } else {
         print_report(&report);
     }
@@ -119,11 +113,7 @@ fn run_vectors(folder: &Path, verbose: bool, as_json: bool) -> Result<ExitCode, 
                 "{}: {} passed, {} failed, {} not understood",
                 file.file, file.passed, file.failed, file.not_understood
             );
-            for remark in file
-                .remarks
-                .iter()
-                .filter(|remark| verbose || remark.contains(": FAILED: "))
-            {
+            for remark in file.remarks.iter().filter(|remark| verbose || remark.contains(": FAILED: ")) {
                 println!("    {remark}");
             }
         }
@@ -137,11 +127,7 @@ fn run_vectors(folder: &Path, verbose: bool, as_json: bool) -> Result<ExitCode, 
         );
     }
     let failed = files.iter().any(|file| file.failed > 0);
-    Ok(if failed {
-        ExitCode::from(1)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -24,7 +24,7 @@ use scal3::{
     opening,
     schnorr::JointError,
     status::{Change, StatusChange},
-    verify::{Place, Refusal, Submitted},
+    verify::{Place, Submitted},
 };
 use serde::Serialize;
 use std::fmt::Display;
@@ -82,10 +82,7 @@ impl Report {
     /// The answer to the question of that name.
     #[must_use]
     pub fn outcome(&self, id: &str) -> Option<Outcome> {
-        self.checks
-            .iter()
-            .find(|check| check.id == id)
-            .map(|check| check.outcome)
+        self.checks.iter().find(|check| check.id == id).map(|check| check.outcome)
     }
 }
 
@@ -104,6 +101,7 @@ const AUTHORISED: &[&str] = &[
     "joint",
     "place",
     "seen",
+    "successor",
 ];
 
 /// Verifies a receipt against a trust file.
@@ -111,13 +109,7 @@ const AUTHORISED: &[&str] = &[
 pub fn verify(receipt: &Receipt, trust: &Policy) -> Report {
     let mut report = Lines::default();
     if receipt.version != VERSION {
-        report.failed(
-            "format",
-            format!(
-                "version {:?}; this program reads {VERSION:?}",
-                receipt.version
-            ),
-        );
+        report.failed("format", format!("version {:?}; this program reads {VERSION:?}", receipt.version));
         return report.finish();
     }
     let Some(head) = checkpoint(receipt, trust, &mut report) else {
@@ -151,38 +143,15 @@ fn checkpoint(receipt: &Receipt, trust: &Policy, report: &mut Lines) -> Option<H
             let checkpoint = accepted.checkpoint;
             report.ok(
                 "log",
-                format!(
-                    "{} signed the head of {} entries",
-                    checkpoint.origin.as_str(),
-                    checkpoint.head.size
-                ),
+                format!("{} signed the head of {} entries", checkpoint.origin.as_str(), checkpoint.head.size),
             );
-            let names: Vec<String> = accepted
-                .witnesses
-                .iter()
-                .map(|w| format!("{} at {}", w.name, w.time))
-                .collect();
+            let names: Vec<String> = accepted.witnesses.iter().map(|w| format!("{} at {}", w.name, w.time)).collect();
             if trust.quorum_is_none() {
-                report.not_shown(
-                    "witnesses",
-                    "the trust file asks for none: another history may exist",
-                );
+                report.not_shown("witnesses", "the trust file asks for none: another history may exist");
             } else {
-                report.ok(
-                    "witnesses",
-                    format!(
-                        "{} of {}: {}",
-                        names.len(),
-                        trust.witnesses().len(),
-                        names.join(", ")
-                    ),
-                );
+                report.ok("witnesses", format!("{} of {}: {}", names.len(), trust.witnesses().len(), names.join(", ")));
             }
-            Some(Head {
-                origin: checkpoint.origin.as_str().to_owned(),
-                head: checkpoint.head,
-                proof,
-            })
+            Some(Head { origin: checkpoint.origin.as_str().to_owned(), head: checkpoint.head, proof })
         }
         Err(PolicyError::NoQuorum) => {
             report.ok("log", "signed the checkpoint");
@@ -200,18 +169,12 @@ fn included(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<(LeafI
     let leaf = LeafHash::of(receipt.entry.as_ref());
     let index = head.proof.index;
     if let Err(e) = head.proof.proof.verify(leaf, index, &head.head) {
-        report.failed(
-            "included",
-            format!("the entry is not at index {index} of that head: {e}"),
-        );
+        report.failed("included", format!("the entry is not at index {index} of that head: {e}"));
         return None;
     }
     match Entry::parse(receipt.entry.as_ref()) {
         Ok(entry) => {
-            report.ok(
-                "included",
-                format!("the entry is number {index} of {}", head.head.size),
-            );
+            report.ok("included", format!("the entry is number {index} of {}", head.head.size));
             Some((index, entry))
         }
         Err(e) => {
@@ -224,10 +187,7 @@ fn included(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<(LeafI
 /// Everything about the record inside the opening.
 fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, report: &mut Lines) {
     let Some(bytes) = &receipt.opening else {
-        report.not_shown(
-            "opening",
-            "the receipt has no opening: what the entry is about stays hidden",
-        );
+        report.not_shown("opening", "the receipt has no opening: what the entry is about stays hidden");
         return;
     };
     if opening::commitment(bytes.as_ref()) != entry.commitment {
@@ -235,13 +195,7 @@ fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, repor
         return;
     }
     if entry.kind != Kind::Instruction {
-        report.ok(
-            "opening",
-            format!(
-                "the opening of an entry of kind {}, no instruction",
-                entry.kind.number()
-            ),
-        );
+        report.ok("opening", format!("the opening of an entry of kind {}, no instruction", entry.kind.number()));
         return;
     }
     let submitted = match Submitted::parse(bytes.as_ref()) {
@@ -267,51 +221,63 @@ fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, repor
             return;
         }
     };
-    signatures(bound.job(), report);
-
-    // `check` repeats the three signatures and then judges evidence; the types make sure that only
-    // what passed it is asked about its place.
-    match submitted.check(&credential, &head.origin) {
-        Ok(signed) => {
-            let place = Place::of(entry, index.get());
-            match place.map(|place| signed.check_place(&place)) {
-                Some(Ok(())) => report.ok(
-                    "place",
-                    format!(
-                        "entered at {} ms, within its time; expires {} ms",
-                        entry.time_ms, metadata.expires_ms
-                    ),
-                ),
-                Some(Err(refusal)) => report.failed("place", refusal),
-                None => report.failed("place", "the entry of an instruction has no index key"),
-            }
-        }
-        Err(refusal @ Refusal::Evidence(_)) => report.failed("evidence", refusal),
-        Err(_) => {}
+    let holds = signatures(bound.job(), report);
+    if holds {
+        place(submitted, &credential, entry, index, receipt, report);
+    } else {
+        report.not_shown("place", "it is not asked where a record belongs whose signatures do not hold");
     }
     seen_on_history(receipt, head, &seen, report);
     document(receipt, &instruction_id, report);
-    match genesis.map(|genesis| genesis.policy_hash()) {
-        Some(hash) if hash == metadata.policy => {
-            report.ok("policy", "authorised under the log's first policy")
-        }
-        _ => report.not_shown("policy", "the policy in force then is not in the receipt"),
-    }
+    policy(genesis.as_ref(), &metadata.policy, report);
     if metadata.sequence == 0 {
         report.ok("sequence", "the first instruction of its credential");
     } else {
+        let sequence = metadata.sequence;
         report.not_shown(
             "sequence",
-            format!(
-                "instruction {} of its credential; the one before is not in the receipt",
-                metadata.sequence
-            ),
+            format!("number {sequence} of its credential; the one before is not in the receipt"),
         );
     }
-    report.not_shown(
-        "revocation",
-        "that the credential had not been revoked before takes its status entries",
-    );
+    if credential.claims().predecessor.is_some() {
+        report.not_shown("successor", "that its predecessor or a recovery speaks for this credential");
+    } else if credential.claims().ordinal == 0 {
+        report.ok("successor", "the person's first credential");
+    } else {
+        report.failed("successor", "not the person's first credential, and it names none before");
+    }
+    report.not_shown("revocation", "that the credential had not been revoked before takes its status entries");
+}
+
+/// What record, credential and their two places decide alone.
+fn place(
+    submitted: Submitted,
+    credential: &Credential,
+    entry: &Entry,
+    index: LeafIndex,
+    receipt: &Receipt,
+    report: &mut Lines,
+) {
+    let _issued_at = receipt.issued.as_ref().map_or(u64::MAX, |issued| issued.index);
+    let expires_ms = submitted.metadata().expires_ms;
+    match (submitted.check(credential, &credential.claims().origin), Place::of(entry, index.get())) {
+        (Ok(signed), Some(place)) => {
+            let verdict = signed.check_place(&place);
+            let good = format!("entered at {} ms, in its time (until {expires_ms} ms) and order", entry.time_ms);
+            report.judge("place", verdict, good, |refusal| refusal);
+        }
+        (Ok(_), None) => report.failed("place", "the entry of an instruction has no index key"),
+        (Err(refusal), _) => report.failed(refusal.check(), refusal),
+    }
+}
+
+/// The first policy is in the receipt; whether it was still in force then, only the log between can tell.
+fn policy(genesis: Option<&Genesis>, named: &Hash, report: &mut Lines) {
+    if genesis.is_some_and(|genesis| genesis.policy_hash() == *named) {
+        report.not_shown("policy", "authorised under the log's first policy; that it was still in force then");
+    } else {
+        report.not_shown("policy", "the policy in force then is not in the receipt");
+    }
 }
 
 fn genesis(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<Genesis> {
@@ -319,27 +285,18 @@ fn genesis(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<Genesis
         report.not_shown("genesis", "entry 0 is not in the receipt");
         return None;
     };
-    let parsed = other(genesis, head)
-        .and_then(|entry| match (genesis.index, entry.kind, entry.body) {
-            (0, Kind::Genesis, Some(body)) => Genesis::parse(&body).map_err(|e| e.to_string()),
-            _ => Err("that is not entry 0".into()),
-        })
-        .and_then(|genesis| {
-            if genesis.origin == head.origin {
-                Ok(genesis)
-            } else {
-                Err("entry 0 names another origin".into())
-            }
-        });
+    let parsed =
+        other(genesis, head)
+            .and_then(|entry| match (genesis.index, entry.kind, entry.body) {
+                (0, Kind::Genesis, Some(body)) => Genesis::parse(&body).map_err(|e| e.to_string()),
+                _ => Err("that is not entry 0".into()),
+            })
+            .and_then(|genesis| {
+                if genesis.origin == head.origin { Ok(genesis) } else { Err("entry 0 names another origin".into()) }
+            });
     match parsed {
         Ok(genesis) => {
-            report.ok(
-                "genesis",
-                format!(
-                    "entry 0 of this log names {} issuing key(s)",
-                    genesis.issuing_keys.len()
-                ),
-            );
+            report.ok("genesis", format!("entry 0 of this log names {} issuing key(s)", genesis.issuing_keys.len()));
             Some(genesis)
         }
         Err(e) => {
@@ -357,50 +314,54 @@ fn credential(
     submitted: &Submitted,
     report: &mut Lines,
 ) -> Option<Credential> {
-    let (Some(bytes), Some(issued), Some(genesis)) =
-        (&receipt.credential, &receipt.issued, genesis)
-    else {
-        report.not_shown(
-            "credential",
-            "the credential, its entry, or the issuing keys are not in the receipt",
-        );
+    let (Some(bytes), Some(issued), Some(genesis)) = (&receipt.credential, &receipt.issued, genesis) else {
+        report.not_shown("credential", "the credential, its entry, or the issuing keys are not in the receipt");
         return None;
     };
-    match issued_credential(bytes, issued, head, genesis, submitted) {
-        Ok(credential) => {
-            report.ok(
-                "credential",
-                format!(
-                    "issued by {}, entry {}; signed by an issuing key of the log",
-                    credential.claims().issuer,
-                    issued.index
-                ),
-            );
-            Some(credential)
-        }
+    let credential = match issued_credential(bytes, issued, head, submitted) {
+        Ok(credential) => credential,
         Err(e) => {
             report.failed("credential", e);
+            return None;
+        }
+    };
+    let keys = genesis.issuing_keys.iter().filter_map(|key| IssuingKey::parse(key).ok());
+    let key = keys.into_iter().find(|key| key.provider() == credential.provider);
+    let opened = key.map(|key| Credential::open(bytes.as_ref(), &key));
+    match opened {
+        Some(Ok(opened)) => {
+            let Claims { issuer, .. } = opened.claims();
+            report.ok("credential", format!("issued by {issuer}, entry {}, under the log's first keys", issued.index));
+            report.not_shown("issuing-key", "that the key which signed it was still in force then");
+            Some(opened)
+        }
+        Some(Err(e)) => {
+            report.failed("credential", e);
+            None
+        }
+        None => {
+            report
+                .not_shown("credential", "issued under a key that came after the genesis, which is not in the receipt");
             None
         }
     }
 }
 
-fn issued_credential(
-    bytes: &Bytes,
-    issued: &Included,
-    head: &Head,
-    genesis: &Genesis,
-    submitted: &Submitted,
-) -> Result<Credential, String> {
+/// What the issuing entry of a receipt says, before the provider's signature is looked at.
+struct Issued {
+    provider: Hash,
+}
+
+fn issued_credential(bytes: &Bytes, issued: &Included, head: &Head, submitted: &Submitted) -> Result<Issued, String> {
     let entry = other(issued, head)?;
-    let opening = issued
-        .opening
-        .as_ref()
-        .ok_or("the opening of the issuing entry is not in the receipt")?;
+    let opening = issued.opening.as_ref().ok_or("the opening of the issuing entry is not in the receipt")?;
     if entry.kind != Kind::Status || opening::commitment(opening.as_ref()) != entry.commitment {
         return Err("the issuing entry does not commit to what the receipt shows".into());
     }
     let status = OtherOpening::parse(opening.as_ref()).map_err(|e| e.to_string())?;
+    if status.kind != Kind::Status {
+        return Err("the issuing entry's opening is not that of a status".into());
+    }
     let status = StatusChange::from_body(status.body).map_err(|e| e.to_string())?;
     if status.change != Change::Issued(bytes.0.clone()) {
         return Err("the issuing entry is about another credential".into());
@@ -411,32 +372,14 @@ fn issued_credential(
     if status.credential != submitted.credential_id() {
         return Err("the record names another credential".into());
     }
-    let credential = genesis
-        .issuing_keys
-        .iter()
-        .filter_map(|key| IssuingKey::parse(key).ok())
-        .find_map(|key| Credential::open(bytes.as_ref(), &key).ok())
-        .ok_or("no issuing key of the log signed the credential")?;
-    let Claims { provider, .. } = credential.claims();
-    if !genesis
-        .issuing_keys
-        .iter()
-        .any(|key| scal3::credential::provider_id(key) == *provider)
-    {
-        return Err("the credential names another provider".into());
-    }
-    if credential.id() != status.credential {
-        return Err("the issuing entry names another credential".into());
-    }
-    Ok(credential)
+    // Which key must have signed it; that it did, and that the id is that of its claims, is checked with the key.
+    Ok(Issued { provider: submitted.metadata().provider })
 }
 
 /// Another entry, shown to be under the same head.
 fn other(included: &Included, head: &Head) -> Result<Entry, String> {
     let index = LeafIndex::new(included.index).map_err(|e| e.to_string())?;
-    let proof = InclusionProof {
-        hashes: hashes(&included.hashes)?,
-    };
+    let proof = InclusionProof { hashes: hashes(&included.hashes)? };
     proof
         .verify(LeafHash::of(included.entry.as_ref()), index, &head.head)
         .map_err(|e| format!("not at index {index} of that head: {e}"))?;
@@ -445,68 +388,46 @@ fn other(included: &Included, head: &Head) -> Result<Entry, String> {
 
 fn hashes(list: &[Bytes]) -> Result<Vec<Hash>, String> {
     list.iter()
-        .map(|bytes| {
-            bytes
-                .as_ref()
-                .try_into()
-                .map(Hash)
-                .map_err(|_| "a hash of the proof has not 32 bytes".to_owned())
-        })
+        .map(|bytes| bytes.as_ref().try_into().map(Hash).map_err(|_| "a hash of the proof has not 32 bytes".to_owned()))
         .collect()
 }
 
-/// Each of the three by itself, so that a report names every one that fails.
-fn signatures(job: &Job, report: &mut Lines) {
-    let binding = job
-        .binding_sig
-        .verify(&job.binding_key, &job.device_sig.to_bytes());
+/// Each of the three by itself, so that a report names every one that fails. Whether all hold.
+fn signatures(job: &Job, report: &mut Lines) -> bool {
+    let binding = job.binding_sig.verify(&job.binding_key, job.device_sig.as_bytes());
+    let device = job.device_sig.verify(&job.device_key, &job.device_message);
+    let joint = job.challenge.verify(&job.joint_key, &[&job.message], &job.c, &job.z);
+    let all = binding.is_ok() && device.is_ok() && joint.is_ok();
     report.judge(
         "binding",
         binding,
         "the one-time key signed the device's signature",
         |BadSignature| "the one-time key did not sign the device's signature",
     );
-    let device = job.device_sig.verify(&job.device_key, &job.device_message);
     report.judge(
         "device",
         device,
         "the enrolled device signed",
         |BadSignature| "the enrolled device did not sign this",
     );
-    let joint = job
-        .challenge
-        .verify(&job.joint_key, &[&job.message], &job.c, &job.z);
-    report.judge(
-        "joint",
-        joint,
-        "the second factor and the provider signed together",
-        |e| match e {
-            JointError::Identity => "the joint signature is void",
-            JointError::Mismatch => "the joint key did not sign this",
-        },
-    );
+    report.judge("joint", joint, "the second factor and the provider signed together", |e| match e {
+        JointError::Identity => "the joint signature is void",
+        JointError::Mismatch => "the joint key did not sign this",
+    });
+    all
 }
 
 fn seen_on_history(receipt: &Receipt, head: &Head, seen: &TreeHead, report: &mut Lines) {
     let Some(list) = &receipt.seen else {
-        report.not_shown(
-            "seen",
-            "no proof that the head the device had seen is on this history",
-        );
+        report.not_shown("seen", "no proof that the head the device had seen is on this history");
         return;
     };
-    let verdict = hashes(list).and_then(|hashes| {
-        ConsistencyProof { hashes }
-            .verify(seen, &head.head)
-            .map_err(|e| e.to_string())
-    });
+    let verdict =
+        hashes(list).and_then(|hashes| ConsistencyProof { hashes }.verify(seen, &head.head).map_err(|e| e.to_string()));
     report.judge(
         "seen",
         verdict,
-        format!(
-            "the head of {} entries that the device had seen is on this history",
-            seen.size
-        ),
+        format!("the head of {} entries that the device had seen is on this history", seen.size),
         |e| format!("the device had seen another history: {e}"),
     );
 }
@@ -517,13 +438,17 @@ fn document(receipt: &Receipt, instruction_id: &Hash, report: &mut Lines) {
         return;
     };
     match Document::parse(bytes.as_ref()) {
-        Ok(document) if document.id() == *instruction_id => report.ok(
-            "text",
-            format!("the text of this {} is what was authorised", document.class),
-        ),
+        Ok(document) if document.id() == *instruction_id => {
+            report.ok("text", format!("the text of this {} is what was authorised", document.class))
+        }
         Ok(_) => report.failed("text", "the text is not what was authorised"),
         Err(e) => report.failed("text", e),
     }
+}
+
+/// Names inside a receipt come from people who may want to repaint the reader's terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_unicode().collect() } else { vec![c] }).collect()
 }
 
 /// A report in the making.
@@ -532,11 +457,7 @@ struct Lines(Vec<Check>);
 
 impl Lines {
     fn add(&mut self, id: &'static str, outcome: Outcome, says: impl Display) {
-        self.0.push(Check {
-            id,
-            outcome,
-            says: says.to_string(),
-        });
+        self.0.push(Check { id, outcome, says: printable(&says.to_string()) });
     }
 
     fn ok(&mut self, id: &'static str, says: impl Display) {
@@ -566,11 +487,7 @@ impl Lines {
 
     fn finish(self) -> Report {
         let checks = self.0;
-        let is_ok = |id: &str| {
-            checks
-                .iter()
-                .any(|check| check.id == id && check.outcome == Outcome::Ok)
-        };
+        let is_ok = |id: &str| checks.iter().any(|check| check.id == id && check.outcome == Outcome::Ok);
         let verdict = if checks.iter().any(|check| check.outcome == Outcome::Failed) {
             Verdict::Failed
         } else if AUTHORISED.iter().all(|id| is_ok(id)) {

@@ -4,10 +4,8 @@ use client::vectors::{self, FileReport};
 use std::path::{Path, PathBuf};
 
 fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("SOLELOG_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("SOLELOG_VECTORS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors"), PathBuf::from);
     if folder.is_dir() {
         return Some(folder);
     }
@@ -21,14 +19,8 @@ fn folder() -> Option<PathBuf> {
 const COMPLETE: &[(&str, &[&str])] = &[
     ("merkle/", &[]),
     ("tiles/", &[]),
-    (
-        "note/",
-        &["ECDSA note keys", "RFC 6962 note keys", "ML-DSA-44"],
-    ),
-    (
-        "checkpoint/",
-        &["ECDSA note keys", "RFC 6962 note keys", "ML-DSA-44"],
-    ),
+    ("note/", &["ECDSA note keys", "RFC 6962 note keys", "ML-DSA-44"]),
+    ("checkpoint/", &["ECDSA note keys", "RFC 6962 note keys", "ML-DSA-44"]),
     ("tlogproof/", &[]),
     ("policy/", &[]),
     ("witness/", &["ML-DSA-44", "a log key of another type"]),
@@ -47,31 +39,16 @@ fn no_public_vector_fails_and_none_of_ours_is_not_understood() {
     let sum = |of: fn(&FileReport) -> usize| files.iter().map(of).sum::<usize>();
     let failed: Vec<_> = files
         .iter()
-        .flat_map(|file| {
-            file.remarks
-                .iter()
-                .filter(|r| r.contains(": FAILED: "))
-                .map(move |r| (&file.file, r))
-        })
+        .flat_map(|file| file.remarks.iter().filter(|r| r.contains(": FAILED: ")).map(move |r| (&file.file, r)))
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
-    assert!(
-        sum(|f| f.passed) >= 2_300,
-        "only {} cases passed",
-        sum(|f| f.passed)
-    );
+    assert!(sum(|f| f.passed) >= 2_300, "only {} cases passed", sum(|f| f.passed));
 
     for (family, excused) in COMPLETE {
-        let files: Vec<_> = files
-            .iter()
-            .filter(|file| file.file.starts_with(family))
-            .collect();
+        let files: Vec<_> = files.iter().filter(|file| file.file.starts_with(family)).collect();
         assert!(!files.is_empty(), "no file of {family}");
         for remark in files.iter().flat_map(|file| &file.remarks) {
-            assert!(
-                excused.iter().any(|excuse| remark.ends_with(excuse)),
-                "{family}: {remark}"
-            );
+            assert!(excused.iter().any(|excuse| remark.ends_with(excuse)), "{family}: {remark}");
         }
     }
 }
@@ -82,27 +59,14 @@ fn a_vector_that_is_wrong_fails_and_one_of_an_unknown_shape_is_not_understood() 
         return;
     };
     let scratch = tempfile::tempdir().expect("a folder");
-    let text = std::fs::read_to_string(vectors_folder.join("merkle/tdev_inclusion.json"))
-        .expect("vectors");
+    let text = std::fs::read_to_string(vectors_folder.join("merkle/tdev_inclusion.json")).expect("vectors");
     let family = scratch.path().join("merkle");
     std::fs::create_dir(&family).expect("a folder");
-    std::fs::write(
-        family.join("tdev_inclusion.json"),
-        text.replace("\"wantErr\": false", "\"wantErr\": true"),
-    )
-    .expect("written");
-    std::fs::write(
-        family.join("novel.json"),
-        r#"{"cases": [{"id": "a"}, {"id": "b"}]}"#,
-    )
-    .expect("written");
+    std::fs::write(family.join("tdev_inclusion.json"), text.replace("\"wantErr\": false", "\"wantErr\": true"))
+        .expect("written");
+    std::fs::write(family.join("novel.json"), r#"{"cases": [{"id": "a"}, {"id": "b"}]}"#).expect("written");
     let files = vectors::run(scratch.path()).expect("the folder is read");
-    let [novel, wrong] = files.as_slice() else {
-        panic!("{files:?}")
-    };
-    assert_eq!(
-        (novel.passed, novel.failed, novel.not_understood),
-        (0, 0, 2)
-    );
+    let [novel, wrong] = files.as_slice() else { panic!("{files:?}") };
+    assert_eq!((novel.passed, novel.failed, novel.not_understood), (0, 0, 2));
     assert!(wrong.failed > 0 && wrong.passed > 0, "{wrong:?}");
 }

@@ -17,11 +17,7 @@ pub enum Miss {
 
 /// Passes when the two are equal, and says both when they are not.
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(ours: T, expected: T) -> Judged {
-    if ours == expected {
-        Ok(())
-    } else {
-        Err(Miss::Wrong(format!("ours {ours:?}, expected {expected:?}")))
-    }
+    if ours == expected { Ok(()) } else { Err(Miss::Wrong(format!("ours {ours:?}, expected {expected:?}"))) }
 }
 
 /// Passes when our verdict is the expected one.
@@ -73,32 +69,19 @@ impl<'a> Case<'a> {
     }
 
     pub(crate) fn str(&self, member: &str) -> Result<&'a str, Miss> {
-        self.at(member)?
-            .0
-            .as_str()
-            .ok_or_else(|| Miss::Unknown(format!("`{member}` is not text")))
+        self.at(member)?.0.as_str().ok_or_else(|| Miss::Unknown(format!("`{member}` is not text")))
     }
 
     pub(crate) fn u64(&self, member: &str) -> Result<u64, Miss> {
-        self.at(member)?
-            .0
-            .as_u64()
-            .ok_or_else(|| Miss::Unknown(format!("`{member}` is not an unsigned integer")))
+        self.at(member)?.0.as_u64().ok_or_else(|| Miss::Unknown(format!("`{member}` is not an unsigned integer")))
     }
 
     pub(crate) fn bool(&self, member: &str) -> Result<bool, Miss> {
-        self.at(member)?
-            .0
-            .as_bool()
-            .ok_or_else(|| Miss::Unknown(format!("`{member}` is not true or false")))
+        self.at(member)?.0.as_bool().ok_or_else(|| Miss::Unknown(format!("`{member}` is not true or false")))
     }
 
     pub(crate) fn list(&self, member: &str) -> Result<Vec<Case<'a>>, Miss> {
-        let list = self
-            .at(member)?
-            .0
-            .as_array()
-            .ok_or_else(|| Miss::Unknown(format!("`{member}` is not a list")))?;
+        let list = self.at(member)?.0.as_array().ok_or_else(|| Miss::Unknown(format!("`{member}` is not a list")))?;
         Ok(list.iter().map(Case).collect())
     }
 
@@ -111,9 +94,7 @@ impl<'a> Case<'a> {
     }
 
     pub(crate) fn array<const N: usize>(&self, member: &str) -> Result<[u8; N], Miss> {
-        self.hex(member)?
-            .try_into()
-            .map_err(|_| Miss::Unknown(format!("`{member}` is not {N} bytes")))
+        self.hex(member)?.try_into().map_err(|_| Miss::Unknown(format!("`{member}` is not {N} bytes")))
     }
 
     pub(crate) fn as_str(&self) -> Option<&'a str> {

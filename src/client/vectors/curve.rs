@@ -14,12 +14,8 @@ use tlog::key::verify_ed25519;
 
 pub(super) fn run(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged)) {
     match source.stem {
-        "ecdsa_secp256r1_sha256_p1363_test" => {
-            groups(source, judge, |g, c| ecdsa(g, c, Signature::parse))
-        }
-        "ecdsa_secp256r1_sha256_test" => {
-            groups(source, judge, |g, c| ecdsa(g, c, Signature::from_der))
-        }
+        "ecdsa_secp256r1_sha256_p1363_test" => groups(source, judge, |g, c| ecdsa(g, c, Signature::parse)),
+        "ecdsa_secp256r1_sha256_test" => groups(source, judge, |g, c| ecdsa(g, c, Signature::from_der)),
         "ecdh_secp256r1_ecpoint_test" => groups(source, judge, |_, c| point(c)),
         "ed25519_test" => groups(source, judge, ed25519),
         "cctv_edge_cases" => source.each(judge, ed25519_edge),
@@ -30,31 +26,20 @@ pub(super) fn run(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged)) {
 }
 
 /// Wycheproof files: groups that share a key, tests in each.
-fn groups(
-    source: &Source<'_>,
-    judge: &mut dyn FnMut(&str, Judged),
-    one: impl Fn(&Case<'_>, &Case<'_>) -> Judged,
-) {
+fn groups(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged), one: impl Fn(&Case<'_>, &Case<'_>) -> Judged) {
     for group in source.cases("testGroups") {
         match group.list("tests") {
-            Ok(tests) => tests
-                .iter()
-                .for_each(|case| judge(&case.name(), one(&group, case))),
+            Ok(tests) => tests.iter().for_each(|case| judge(&case.name(), one(&group, case))),
             Err(miss) => judge("a group", Err(miss)),
         }
     }
 }
 
-fn ecdsa(
-    group: &Case<'_>,
-    case: &Case<'_>,
-    parse: fn(&[u8]) -> Result<Signature, EncodingError>,
-) -> Judged {
+fn ecdsa(group: &Case<'_>, case: &Case<'_>, parse: fn(&[u8]) -> Result<Signature, EncodingError>) -> Judged {
     let key = group.at("publicKey")?.hex("uncompressed")?;
     let key = Point::from_sec1_any(&key).map_err(|e| Miss::Wrong(format!("the key: {e}")))?;
     let message = case.hex("msg")?;
-    let holds =
-        parse(&case.hex("sig")?).is_ok_and(|signature| signature.verify(&key, &message).is_ok());
+    let holds = parse(&case.hex("sig")?).is_ok_and(|signature| signature.verify(&key, &message).is_ok());
     same(holds, case.str("result")? == "valid")
 }
 
@@ -73,33 +58,17 @@ fn point(case: &Case<'_>) -> Judged {
 
 fn ed25519(group: &Case<'_>, case: &Case<'_>) -> Judged {
     let key = group.at("publicKey")?.array("pk")?;
-    same(
-        holds(&key, &case.hex("msg")?, &case.hex("sig")?),
-        case.str("result")? == "valid",
-    )
+    same(holds(&key, &case.hex("msg")?, &case.hex("sig")?), case.str("result")? == "valid")
 }
 
 /// Our rule is the strict one: the cofactorless equation, and no key or commitment of small order.
 fn ed25519_edge(case: &Case<'_>) -> Judged {
-    let expected = if case.has("dalekVerifyStrict") {
-        case.bool("dalekVerifyStrict")?
-    } else {
-        case.bool("ref10")?
-    };
-    same(
-        holds(
-            &case.array("key")?,
-            case.str("msg")?.as_bytes(),
-            &case.hex("sig")?,
-        ),
-        expected,
-    )
+    let expected = if case.has("dalekVerifyStrict") { case.bool("dalekVerifyStrict")? } else { case.bool("ref10")? };
+    same(holds(&case.array("key")?, case.str("msg")?.as_bytes(), &case.hex("sig")?), expected)
 }
 
 fn holds(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
-    signature
-        .try_into()
-        .is_ok_and(|signature| verify_ed25519(key, message, signature))
+    signature.try_into().is_ok_and(|signature| verify_ed25519(key, message, signature))
 }
 
 fn ecsdsa(case: &Case<'_>) -> Judged {
@@ -109,23 +78,14 @@ fn ecsdsa(case: &Case<'_>) -> Judged {
         "EC-FSDSA" => IsoVariant::EcFsdsa,
         other => return Err(Miss::Unknown(format!("the variant {other}"))),
     };
-    let key = Point::from_sec1_any(&case.hex("publicKeyHex")?)
-        .map_err(|e| Miss::Wrong(format!("the key: {e}")))?;
-    accepted(
-        variant.verify(&key, &case.hex("msgHex")?, &case.hex("signatureHex")?),
-        case.str("want")? == "valid",
-    )
+    let key = Point::from_sec1_any(&case.hex("publicKeyHex")?).map_err(|e| Miss::Wrong(format!("the key: {e}")))?;
+    accepted(variant.verify(&key, &case.hex("msgHex")?, &case.hex("signatureHex")?), case.str("want")? == "valid")
 }
 
 fn expand(case: &Case<'_>) -> Judged {
-    let len = usize::try_from(case.u64("lenInBytes")?)
-        .map_err(|_| Miss::Unknown("a huge length".into()))?;
+    let len = usize::try_from(case.u64("lenInBytes")?).map_err(|_| Miss::Unknown("a huge length".into()))?;
     let mut out = vec![0; len];
-    h2f::expand_message_xmd(
-        &[case.str("msg")?.as_bytes()],
-        case.str("dst")?.as_bytes(),
-        &mut out,
-    )
-    .map_err(|e| Miss::Wrong(format!("{e:?}")))?;
+    h2f::expand_message_xmd(&[case.str("msg")?.as_bytes()], case.str("dst")?.as_bytes(), &mut out)
+        .map_err(|e| Miss::Wrong(format!("{e:?}")))?;
     same(out, case.hex("uniformBytesHex")?)
 }

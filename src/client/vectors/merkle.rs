@@ -7,8 +7,8 @@ use super::{
 use sha2::{Digest, Sha256};
 use std::{cell::RefCell, convert::Infallible, path::Path};
 use tlog::{
-    ConsistencyProof, Frontier, Hash, InclusionProof, LeafHash, LeafIndex, Nodes, ProofError,
-    TreeHead, TreeSize, bundle,
+    ConsistencyProof, Frontier, Hash, InclusionProof, LeafHash, LeafIndex, Nodes, ProofError, TreeHead, TreeSize,
+    bundle,
     note::Note,
     subtree::Subtree,
     tile::{self, EntriesPath, Tile},
@@ -20,18 +20,12 @@ pub(super) fn run(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged)) {
         "tdev_consistency" | "real_consistency" => source.each(judge, consistency),
         "tdev_subtreeinclusion" => source.each(judge, subtree_inclusion),
         "tdev_subtreeconsistency" => source.each(judge, subtree_consistency),
-        "tdev_structure_inclusion" => {
-            source.each(judge, |c| structure(c, |c| whole(c, "size")?.path(c)))
+        "tdev_structure_inclusion" => source.each(judge, |c| structure(c, |c| whole(c, "size")?.path(c))),
+        "tdev_structure_subtreeinclusion" => source.each(judge, |c| structure(c, |c| part(c)?.path(c))),
+        "tdev_structure_consistency" => {
+            source.each(judge, |c| structure(c, |c| whole(c, "size1")?.extended(c, "size2")))
         }
-        "tdev_structure_subtreeinclusion" => {
-            source.each(judge, |c| structure(c, |c| part(c)?.path(c)))
-        }
-        "tdev_structure_consistency" => source.each(judge, |c| {
-            structure(c, |c| whole(c, "size1")?.extended(c, "size2"))
-        }),
-        "tdev_structure_subtreeconsistency" => {
-            source.each(judge, |c| structure(c, |c| part(c)?.extended(c, "size")))
-        }
+        "tdev_structure_subtreeconsistency" => source.each(judge, |c| structure(c, |c| part(c)?.extended(c, "size"))),
         "mtc_draft_accumulated" => source.each(judge, accumulated),
         "rfc6962_reference_tree" => reference_tree(source, judge),
         "paths" => source.each(judge, path),
@@ -49,11 +43,7 @@ fn hash(case: &Case<'_>, member: &str) -> Result<Option<Hash>, Miss> {
 }
 
 fn proof(case: &Case<'_>) -> Result<Option<Vec<Hash>>, Miss> {
-    Ok(case
-        .list("proof")?
-        .iter()
-        .map(|h| h.as_str().and_then(Hash::from_base64))
-        .collect())
+    Ok(case.list("proof")?.iter().map(|h| h.as_str().and_then(Hash::from_base64)).collect())
 }
 
 fn size(case: &Case<'_>, member: &str) -> Result<Option<TreeSize>, Miss> {
@@ -76,50 +66,24 @@ fn inclusion(case: &Case<'_>) -> Judged {
         hash(case, "leafHash")?.map(|h| LeafHash(h.0))
     };
     let index = LeafIndex::new(case.u64("leafIdx")?).ok();
-    let all = (
-        leaf,
-        index,
-        size(case, "treeSize")?,
-        hash(case, "root")?,
-        proof(case)?,
-    );
+    let all = (leaf, index, size(case, "treeSize")?, hash(case, "root")?, proof(case)?);
     let (Some(leaf), Some(index), Some(size), Some(root), Some(hashes)) = all else {
         return verdict(None, case);
     };
-    verdict(
-        Some(InclusionProof { hashes }.verify(leaf, index, &TreeHead { size, root })),
-        case,
-    )
+    verdict(Some(InclusionProof { hashes }.verify(leaf, index, &TreeHead { size, root })), case)
 }
 
 fn consistency(case: &Case<'_>) -> Judged {
-    let all = (
-        size(case, "size1")?,
-        hash(case, "root1")?,
-        size(case, "size2")?,
-        hash(case, "root2")?,
-        proof(case)?,
-    );
+    let all = (size(case, "size1")?, hash(case, "root1")?, size(case, "size2")?, hash(case, "root2")?, proof(case)?);
     let (Some(old), Some(root1), Some(new), Some(root2), Some(hashes)) = all else {
         return verdict(None, case);
     };
-    let ours = ConsistencyProof { hashes }.verify(
-        &TreeHead {
-            size: old,
-            root: root1,
-        },
-        &TreeHead {
-            size: new,
-            root: root2,
-        },
-    );
+    let ours =
+        ConsistencyProof { hashes }.verify(&TreeHead { size: old, root: root1 }, &TreeHead { size: new, root: root2 });
     if old.get() == 0 && new.get() > 0 {
         // The origin library calls a proof from the empty tree useless and refuses it. tlog-witness wants it
         // accepted when it is empty, and so do we.
-        return accepted(
-            ours,
-            case.list("proof")?.is_empty() && root1 == Hash::EMPTY_ROOT,
-        );
+        return accepted(ours, case.list("proof")?.is_empty() && root1 == Hash::EMPTY_ROOT);
     }
     verdict(Some(ours), case)
 }
@@ -133,42 +97,22 @@ fn subtree_inclusion(case: &Case<'_>) -> Judged {
     let Some(subtree) = subtree(case)? else {
         return refused(case);
     };
-    let all = (
-        index,
-        hash(case, "leafHash")?,
-        hash(case, "root")?,
-        proof(case)?,
-    );
+    let all = (index, hash(case, "leafHash")?, hash(case, "root")?, proof(case)?);
     let (Some(index), Some(leaf), Some(root), Some(hashes)) = all else {
         return verdict(None, case);
     };
-    verdict(
-        Some(subtree.verify_inclusion(&InclusionProof { hashes }, LeafHash(leaf.0), index, &root)),
-        case,
-    )
+    verdict(Some(subtree.verify_inclusion(&InclusionProof { hashes }, LeafHash(leaf.0), index, &root)), case)
 }
 
 fn subtree_consistency(case: &Case<'_>) -> Judged {
     let Some(subtree) = subtree(case)? else {
         return refused(case);
     };
-    let all = (
-        size(case, "size")?,
-        hash(case, "root1")?,
-        hash(case, "root2")?,
-        proof(case)?,
-    );
+    let all = (size(case, "size")?, hash(case, "root1")?, hash(case, "root2")?, proof(case)?);
     let (Some(size), Some(root1), Some(root), Some(hashes)) = all else {
         return verdict(None, case);
     };
-    verdict(
-        Some(subtree.verify_consistency(
-            &ConsistencyProof { hashes },
-            &root1,
-            &TreeHead { size, root },
-        )),
-        case,
-    )
+    verdict(Some(subtree.verify_consistency(&ConsistencyProof { hashes }, &root1, &TreeHead { size, root })), case)
 }
 
 /// We refuse because the bounds are no subtree.
@@ -190,57 +134,35 @@ fn part(case: &Case<'_>) -> Result<Shape, Miss> {
 impl Shape {
     fn path(self, case: &Case<'_>) -> Result<Option<Vec<Subtree>>, Miss> {
         let index = LeafIndex::new(case.u64("index")?).ok();
-        Ok(self
-            .0
-            .zip(index)
-            .and_then(|(subtree, index)| subtree.inclusion_path(index)))
+        Ok(self.0.zip(index).and_then(|(subtree, index)| subtree.inclusion_path(index)))
     }
 
     fn extended(self, case: &Case<'_>, member: &str) -> Result<Option<Vec<Subtree>>, Miss> {
-        Ok(self
-            .0
-            .zip(size(case, member)?)
-            .and_then(|(subtree, size)| subtree.consistency_path(size)))
+        Ok(self.0.zip(size(case, member)?).and_then(|(subtree, size)| subtree.consistency_path(size)))
     }
 }
 
 /// Which nodes make up a proof: one node for each complete hash, several for one that is put together.
-fn structure(
-    case: &Case<'_>,
-    path: impl Fn(&Case<'_>) -> Result<Option<Vec<Subtree>>, Miss>,
-) -> Judged {
+fn structure(case: &Case<'_>, path: impl Fn(&Case<'_>) -> Result<Option<Vec<Subtree>>, Miss>) -> Judged {
     let ours = path(case)?;
     if case.bool("wantErr")? {
         // As in `consistency`: from the empty tree there is one proof, and it is empty.
-        return if case.u64("size1") == Ok(0) {
-            same(ours, Some(Vec::new()))
-        } else {
-            same(ours, None)
-        };
+        return if case.u64("size1") == Ok(0) { same(ours, Some(Vec::new())) } else { same(ours, None) };
     }
     let ours = ours.ok_or_else(|| Miss::Wrong("refused, must be accepted".into()))?;
-    let nodes: Vec<[u64; 2]> = ours
-        .iter()
-        .flat_map(|subtree| subtree.nodes().rev())
-        .map(|(level, index)| [level.into(), index])
-        .collect();
+    let nodes: Vec<[u64; 2]> =
+        ours.iter().flat_map(|subtree| subtree.nodes().rev()).map(|(level, index)| [level.into(), index]).collect();
     let listed: Option<Vec<[u64; 2]>> = if case.has("nodes") {
-        case.list("nodes")?
-            .iter()
-            .map(|node| serde_json::from_value(node.value().clone()).ok())
-            .collect()
+        case.list("nodes")?.iter().map(|node| serde_json::from_value(node.value().clone()).ok()).collect()
     } else {
         Some(Vec::new())
     };
-    same(
-        nodes,
-        listed.ok_or_else(|| Miss::Unknown("`nodes`".into()))?,
-    )?;
+    same(nodes, listed.ok_or_else(|| Miss::Unknown("`nodes`".into()))?)?;
     if !case.has("rehash") {
         return Ok(());
     }
-    let rehash: [usize; 2] = serde_json::from_value(case.at("rehash")?.value().clone())
-        .map_err(|e| Miss::Unknown(e.to_string()))?;
+    let rehash: [usize; 2] =
+        serde_json::from_value(case.at("rehash")?.value().clone()).map_err(|e| Miss::Unknown(e.to_string()))?;
     // The one place where a hash is put together from several nodes (or from one, which is no work).
     let mut at = 0;
     for subtree in &ours {
@@ -263,10 +185,7 @@ impl Nodes for Leaves {
         if level == 0 {
             return Ok(LeafHash::of(&[u8::try_from(index).unwrap_or(u8::MAX)]).into());
         }
-        Ok(Hash::node(
-            &self.node(level - 1, 2 * index)?,
-            &self.node(level - 1, 2 * index + 1)?,
-        ))
+        Ok(Hash::node(&self.node(level - 1, 2 * index)?, &self.node(level - 1, 2 * index + 1)?))
     }
 }
 
@@ -293,9 +212,7 @@ fn accumulated(case: &Case<'_>) -> Judged {
     let mut text = String::new();
     let every = |size: u64| (0..=size).flat_map(|end| (0..=end).map(move |start| (start, end)));
     let subtrees = |size: u64| every(size).filter_map(|(start, end)| Subtree::new(start, end).ok());
-    let hashes = |text: &mut String, hashes: &[Hash]| {
-        hashes.iter().for_each(|hash| *text += &format!(" {hash}"))
-    };
+    let hashes = |text: &mut String, hashes: &[Hash]| hashes.iter().for_each(|hash| *text += &format!(" {hash}"));
     let cannot = |e: &dyn std::fmt::Display| Miss::Wrong(e.to_string());
     match case.name().as_str() {
         "subtree-hash" => {
@@ -331,13 +248,7 @@ fn accumulated(case: &Case<'_>) -> Judged {
         name if name.contains("cover") => {
             for (start, end) in every(LEAVES) {
                 let [a, b] = Subtree::cover(start, end).map_err(|e| cannot(&e))?;
-                text += &format!(
-                    "[{}, {}) [{}, {})\n",
-                    a.start(),
-                    a.end(),
-                    b.start(),
-                    b.end()
-                );
+                text += &format!("[{}, {}) [{}, {})\n", a.start(), a.end(), b.start(), b.end());
             }
         }
         other => return Err(Miss::Unknown(format!("the accumulation {other}"))),
@@ -348,57 +259,34 @@ fn accumulated(case: &Case<'_>) -> Judged {
 fn reference_tree(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged)) {
     let whole = Case::new(source.json);
     let mut run = || -> Judged {
-        let leaves: Option<Vec<_>> = whole
-            .list("leafInputs")?
-            .iter()
-            .map(|leaf| leaf.as_str().and_then(unhex))
-            .collect();
-        let leaves: Vec<LeafHash> = leaves
-            .ok_or_else(|| Miss::Unknown("`leafInputs`".into()))?
-            .iter()
-            .map(|leaf| LeafHash::of(leaf))
-            .collect();
+        let leaves: Option<Vec<_>> =
+            whole.list("leafInputs")?.iter().map(|leaf| leaf.as_str().and_then(unhex)).collect();
+        let leaves: Vec<LeafHash> =
+            leaves.ok_or_else(|| Miss::Unknown("`leafInputs`".into()))?.iter().map(|leaf| LeafHash::of(leaf)).collect();
 
         let mut frontier = Frontier::new();
         for (size, root) in whole.list("rootsBySize")?.iter().enumerate() {
-            judge(
-                &format!("root of {size}"),
-                same(Some(frontier.root().to_hex().as_str()), root.as_str()),
-            );
+            judge(&format!("root of {size}"), same(Some(frontier.root().to_hex().as_str()), root.as_str()));
             if let Some(leaf) = leaves.get(size) {
-                frontier
-                    .push(*leaf)
-                    .map_err(|e| Miss::Wrong(e.to_string()))?;
+                frontier.push(*leaf).map_err(|e| Miss::Wrong(e.to_string()))?;
             }
         }
 
         let mut level: Vec<Hash> = leaves.into_iter().map(Hash::from).collect();
         for (number, listed) in whole.list("levels")?.iter().enumerate() {
-            let listed = listed
-                .value()
-                .as_array()
-                .ok_or_else(|| Miss::Unknown("`levels`".into()))?;
+            let listed = listed.value().as_array().ok_or_else(|| Miss::Unknown("`levels`".into()))?;
             for (index, expected) in listed.iter().enumerate() {
                 judge(
                     &format!("node {number}/{index}"),
-                    same(
-                        level.get(index).map(Hash::to_hex),
-                        expected.as_str().map(str::to_owned),
-                    ),
+                    same(level.get(index).map(Hash::to_hex), expected.as_str().map(str::to_owned)),
                 );
             }
-            level = level
-                .chunks_exact(2)
-                .map(|pair| Hash::node(&pair[0], &pair[1]))
-                .collect();
+            level = level.chunks_exact(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect();
         }
 
         for case in whole.list("hasher")? {
-            let inputs: Vec<Vec<u8>> = case
-                .list("inputs")?
-                .iter()
-                .filter_map(|input| input.as_str().and_then(unhex))
-                .collect();
+            let inputs: Vec<Vec<u8>> =
+                case.list("inputs")?.iter().filter_map(|input| input.as_str().and_then(unhex)).collect();
             let hash = match (case.str("op")?, inputs.as_slice()) {
                 ("emptyRoot", []) => Hash::EMPTY_ROOT,
                 ("leaf", [entry]) => LeafHash::of(entry).into(),
@@ -414,10 +302,7 @@ fn reference_tree(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged)) {
                     continue;
                 }
             };
-            judge(
-                case.str("desc")?,
-                same(hash.to_hex(), case.str("want")?.into()),
-            );
+            judge(case.str("desc")?, same(hash.to_hex(), case.str("want")?.into()));
         }
         Ok(())
     };
@@ -437,20 +322,12 @@ fn path(case: &Case<'_>) -> Judged {
             if !case.has("width") {
                 return accepted(ours, true);
             }
-            let width =
-                u16::try_from(case.u64("width")?).map_err(|_| Miss::Unknown("`width`".into()))?;
+            let width = u16::try_from(case.u64("width")?).map_err(|_| Miss::Unknown("`width`".into()))?;
             let listed = match u8::try_from(case.u64("level").unwrap_or_default()) {
                 _ if case.str("path")?.starts_with("tile/entries/") => {
-                    tile::Path::Entries(EntriesPath {
-                        index: case.u64("index")?,
-                        width,
-                    })
+                    tile::Path::Entries(EntriesPath { index: case.u64("index")?, width })
                 }
-                Ok(level) => tile::Path::Tile(Tile {
-                    level,
-                    index: case.u64("index")?,
-                    width,
-                }),
+                Ok(level) => tile::Path::Tile(Tile { level, index: case.u64("index")?, width }),
                 Err(_) => return Err(Miss::Unknown("`level`".into())),
             };
             same(listed.path(), case.str("path")?.into())?;
@@ -458,8 +335,8 @@ fn path(case: &Case<'_>) -> Judged {
         }
         "entries-for-index" => {
             let size = size(case, "logSize")?.ok_or_else(|| Miss::Unknown("`logSize`".into()))?;
-            let at = EntriesPath::at(case.u64("index")? / 256, size)
-                .ok_or_else(|| Miss::Wrong("no such bundle".into()))?;
+            let at =
+                EntriesPath::at(case.u64("index")? / 256, size).ok_or_else(|| Miss::Wrong("no such bundle".into()))?;
             same(at.path(), case.str("path")?.into())
         }
         "tile-set" => {
@@ -469,18 +346,10 @@ fn path(case: &Case<'_>) -> Judged {
                     continue;
                 }
                 let listed = case.at(member)?;
-                let tiles: Vec<Tile> = (0..)
-                    .map_while(|index| Tile::at(level, index, size))
-                    .collect();
+                let tiles: Vec<Tile> = (0..).map_while(|index| Tile::at(level, index, size)).collect();
                 let full = tiles.iter().filter(|t| t.width == 256).count() as u64;
-                let partial = tiles
-                    .iter()
-                    .find(|t| t.width < 256)
-                    .map_or(0, |t| t.width.into());
-                same(
-                    [full, partial],
-                    [listed.u64("full")?, listed.u64("partial")?],
-                )?;
+                let partial = tiles.iter().find(|t| t.width < 256).map_or(0, |t| t.width.into());
+                same([full, partial], [listed.u64("full")?, listed.u64("partial")?])?;
             }
             Ok(())
         }
@@ -497,12 +366,7 @@ fn sumdb(case: &Case<'_>) -> Judged {
     let ours = path
         .strip_prefix("tile/")
         .and_then(|rest| rest.split_once('/'))
-        .map(|(height, rest)| {
-            (
-                height.parse::<u8>(),
-                format!("tile/{}", rest.replacen("data/", "entries/", 1)),
-            )
-        });
+        .map(|(height, rest)| (height.parse::<u8>(), format!("tile/{}", rest.replacen("data/", "entries/", 1))));
     let Some((height, ours)) = ours else {
         return same(false, want);
     };
@@ -510,16 +374,9 @@ fn sumdb(case: &Case<'_>) -> Judged {
         return same(false, want);
     };
     // A width below 2^H has no meaning for tiles of 256: the number is judged with and the width without them.
-    let (number, width) = ours
-        .split_once(".p/")
-        .map_or((ours.as_str(), None), |(number, width)| {
-            (number, Some(width))
-        });
-    let fits = width.is_none_or(|width| {
-        width
-            .parse::<u64>()
-            .is_ok_and(|w| w.to_string() == width && w > 0 && w < 1 << height)
-    });
+    let (number, width) = ours.split_once(".p/").map_or((ours.as_str(), None), |(number, width)| (number, Some(width)));
+    let fits = width
+        .is_none_or(|width| width.parse::<u64>().is_ok_and(|w| w.to_string() == width && w > 0 && w < 1 << height));
     match tile::Path::parse(number) {
         Ok(parsed) => {
             if case.has("index") {
@@ -541,56 +398,35 @@ fn tessera(whole: &Case<'_>, judge: &mut dyn FnMut(&str, Judged)) {
     let mut run = || -> Judged {
         let bundled = whole.hex("entriesBundleHex")?;
         let entries = bundle::parse(&bundled).map_err(|e| Miss::Wrong(e.to_string()))?;
-        let listed: Option<Vec<_>> = whole
-            .list("entriesHex")?
-            .iter()
-            .map(|e| e.as_str().and_then(unhex))
-            .collect();
-        judge(
-            "entries",
-            same(Some(entries.iter().map(|e| e.to_vec()).collect()), listed),
-        );
+        let listed: Option<Vec<_>> = whole.list("entriesHex")?.iter().map(|e| e.as_str().and_then(unhex)).collect();
+        judge("entries", same(Some(entries.iter().map(|e| e.to_vec()).collect()), listed));
 
         let mut again = Vec::new();
         let mut frontier = Frontier::new();
         let mut tile = Vec::new();
         let roots = whole.list("rootsBase64")?;
         for (size, root) in roots.iter().enumerate() {
-            judge(
-                &format!("root of {size}"),
-                same(Some(frontier.root().to_base64().as_str()), root.as_str()),
-            );
+            judge(&format!("root of {size}"), same(Some(frontier.root().to_base64().as_str()), root.as_str()));
             let Some(entry) = entries.get(size) else {
                 continue;
             };
             bundle::push(&mut again, entry).map_err(|e| Miss::Wrong(e.to_string()))?;
             let leaf = LeafHash::of(entry);
             tile.extend_from_slice(&leaf.0);
-            frontier
-                .push(leaf)
-                .map_err(|e| Miss::Wrong(e.to_string()))?;
+            frontier.push(leaf).map_err(|e| Miss::Wrong(e.to_string()))?;
             for (member, ours) in [("partialTile0Hex", &tile), ("partialEntriesHex", &again)] {
-                if let Ok(partial) = whole
-                    .at(member)
-                    .and_then(|p| p.hex(&(size + 1).to_string()))
-                {
-                    judge(
-                        &format!("{member}/{}", size + 1),
-                        same(ours.clone(), partial),
-                    );
+                if let Ok(partial) = whole.at(member).and_then(|p| p.hex(&(size + 1).to_string())) {
+                    judge(&format!("{member}/{}", size + 1), same(ours.clone(), partial));
                 }
             }
         }
         judge("bundle", same(again, bundled.clone()));
         judge("tile", same(tile, whole.hex("tile0Hex")?));
 
-        let key = [
-            tlog::key::Vkey::parse(whole.str("vkey")?).map_err(|e| Miss::Wrong(e.to_string()))?
-        ];
+        let key = [tlog::key::Vkey::parse(whole.str("vkey")?).map_err(|e| Miss::Wrong(e.to_string()))?];
         for case in whole.list("cases").unwrap_or_default() {
-            let opened = case
-                .str("note")
-                .map(|note| Note::parse(note.as_bytes()).is_ok_and(|note| note.open(&key).is_ok()));
+            let opened =
+                case.str("note").map(|note| Note::parse(note.as_bytes()).is_ok_and(|note| note.open(&key).is_ok()));
             judge(&case.name(), opened.and_then(|opened| same(opened, true)));
         }
         Ok(())
@@ -607,49 +443,27 @@ fn real_tiles(whole: &Case<'_>, folder: &Path, stem: &str, judge: &mut dyn FnMut
     let mut run = || -> Judged {
         for file in whole.list("files")? {
             let name = file.str("file")?;
-            let bytes = std::fs::read(folder.join(name))
-                .map_err(|e| Miss::Unknown(format!("{name}: {e}")))?;
+            let bytes = std::fs::read(folder.join(name)).map_err(|e| Miss::Unknown(format!("{name}: {e}")))?;
             judge(
                 &format!("{name}: bytes"),
-                same(
-                    hex::encode(Sha256::digest(&bytes)),
-                    file.str("sha256OfFile")?.into(),
-                ),
+                same(hex::encode(Sha256::digest(&bytes)), file.str("sha256OfFile")?.into()),
             );
             judge(
                 &format!("{name}: path"),
-                same(
-                    tile::Path::parse(file.str("tilePath")?).map(|p| p.path()),
-                    Ok(file.str("tilePath")?.into()),
-                ),
+                same(tile::Path::parse(file.str("tilePath")?).map(|p| p.path()), Ok(file.str("tilePath")?.into())),
             );
             if file.has("level1HashHex") {
-                judge(
-                    &format!("{name}: root"),
-                    same(
-                        tile::root(&bytes).to_hex(),
-                        file.str("level1HashHex")?.into(),
-                    ),
-                );
+                judge(&format!("{name}: root"), same(tile::root(&bytes).to_hex(), file.str("level1HashHex")?.into()));
             }
             for leaf in bytes.as_chunks::<32>().0 {
-                frontier
-                    .push(LeafHash(*leaf))
-                    .map_err(|e| Miss::Wrong(e.to_string()))?;
+                frontier.push(LeafHash(*leaf)).map_err(|e| Miss::Wrong(e.to_string()))?;
                 roots.push(frontier.root());
             }
         }
         let listed = whole.at("prefixRoots")?;
         for (size, root) in listed.value().as_object().into_iter().flatten() {
-            let ours = size
-                .parse::<usize>()
-                .ok()
-                .and_then(|size| roots.get(size))
-                .map(Hash::to_hex);
-            judge(
-                &format!("{stem}: root of {size}"),
-                same(ours, root.as_str().map(str::to_owned)),
-            );
+            let ours = size.parse::<usize>().ok().and_then(|size| roots.get(size)).map(Hash::to_hex);
+            judge(&format!("{stem}: root of {size}"), same(ours, root.as_str().map(str::to_owned)));
         }
         Ok(())
     };

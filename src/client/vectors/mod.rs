@@ -79,48 +79,23 @@ pub fn run(folder: &Path) -> Result<Vec<FileReport>, RunError> {
 }
 
 fn run_file(folder: &Path, path: &Path) -> Result<FileReport, RunError> {
-    let bytes = std::fs::read(path).map_err(|source| RunError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
     let relative = path.strip_prefix(folder).unwrap_or(path);
-    let file = relative
-        .components()
-        .map(|c| c.as_os_str().to_string_lossy())
-        .collect::<Vec<_>>()
-        .join("/");
-    let mut report = FileReport {
-        file,
-        passed: 0,
-        failed: 0,
-        not_understood: 0,
-        remarks: Vec::new(),
-    };
+    let file = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+    let mut report = FileReport { file, passed: 0, failed: 0, not_understood: 0, remarks: Vec::new() };
 
     let Ok(json) = serde_json::from_slice::<Value>(&bytes) else {
         report.count("the file", Err(Miss::Unknown("not JSON".into())));
         return Ok(report);
     };
-    let family = path
-        .parent()
-        .and_then(|p| p.file_name())
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let stem = path
-        .file_stem()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let source = Source {
-        json: &json,
-        folder: path.parent().unwrap_or(folder),
-        stem: &stem,
-    };
+    let family =
+        path.parent().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let source = Source { json: &json, folder: path.parent().unwrap_or(folder), stem: &stem };
     let mut judge = |name: &str, judged: Judged| report.count(name, judged);
     match family.as_str() {
         "merkle" | "tiles" => merkle::run(&source, &mut judge),
-        "note" | "checkpoint" | "policy" | "tlogproof" | "witness" => {
-            notes::run(&source, &mut judge)
-        }
+        "note" | "checkpoint" | "policy" | "tlogproof" | "witness" => notes::run(&source, &mut judge),
         "wycheproof" | "ecdsa" | "ecsdsa" | "ed25519" | "h2c" => curve::run(&source, &mut judge),
         "frost" => frost::run(&source, &mut judge),
         "cbor" | "cose" | "base64" => encoding::run(&source, &mut judge),
@@ -156,13 +131,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     /// The file's cases, by the member that holds them.
     fn cases(&self, member: &str) -> impl Iterator<Item = Case<'a>> + use<'a> {
-        self.json
-            .get(member)
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-            .iter()
-            .map(Case::new)
+        self.json.get(member).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter().map(Case::new)
     }
 
     /// Judges each member of `cases` by one function.
@@ -178,24 +147,15 @@ fn unknown(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged)) {
     let mut any = false;
     for case in source.cases("cases") {
         any = true;
-        judge(
-            &case.name(),
-            Err(Miss::Unknown("no such family here".into())),
-        );
+        judge(&case.name(), Err(Miss::Unknown("no such family here".into())));
     }
     if !any {
-        judge(
-            source.stem,
-            Err(Miss::Unknown("no such family here".into())),
-        );
+        judge(source.stem, Err(Miss::Unknown("no such family here".into())));
     }
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), RunError> {
-    let read = |source| RunError::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let read = |source| RunError::Read { path: folder.to_owned(), source };
     for entry in std::fs::read_dir(folder).map_err(read)? {
         let path = entry.map_err(read)?.path();
         if path.is_dir() {

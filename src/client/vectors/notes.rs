@@ -43,11 +43,7 @@ fn wrong(what: &str) -> impl Fn() -> Miss {
 fn keys(case: &Case<'_>) -> Result<Vec<Vkey>, Miss> {
     case.list("vkeys")?
         .iter()
-        .map(|key| {
-            key.as_str()
-                .and_then(|key| Vkey::parse(key).ok())
-                .ok_or_else(wrong("a vkey"))
-        })
+        .map(|key| key.as_str().and_then(|key| Vkey::parse(key).ok()).ok_or_else(wrong("a vkey")))
         .collect()
 }
 
@@ -78,30 +74,18 @@ fn vkey(case: &Case<'_>) -> Judged {
     same(ours.name().as_str(), case.str("name")?)?;
     same(ours.id().to_string(), case.str("keyId")?.into())?;
     same(u64::from(ours.kind().byte()), case.u64("type")?)?;
-    if case.has("publicKeyHex") {
-        same(ours.public_key().to_vec(), case.hex("publicKeyHex")?)
-    } else {
-        Ok(())
-    }
+    if case.has("publicKeyHex") { same(ours.public_key().to_vec(), case.hex("publicKeyHex")?) } else { Ok(()) }
 }
 
 fn note_bytes(case: &Case<'_>) -> Result<Vec<u8>, Miss> {
-    if case.has("noteHex") {
-        case.hex("noteHex")
-    } else {
-        Ok(case.str("note")?.as_bytes().to_vec())
-    }
+    if case.has("noteHex") { case.hex("noteHex") } else { Ok(case.str("note")?.as_bytes().to_vec()) }
 }
 
 fn open(case: &Case<'_>) -> Judged {
     let bytes = note_bytes(case)?;
     let want = case.str("want")?;
     let Ok(note) = Note::parse(&bytes) else {
-        return if want.contains("malformed") {
-            Ok(())
-        } else {
-            Err(Miss::Wrong("refused as malformed".into()))
-        };
+        return if want.contains("malformed") { Ok(()) } else { Err(Miss::Wrong("refused as malformed".into())) };
     };
     let keys = keys(case)?;
     if case.has("keyType") {
@@ -112,11 +96,7 @@ fn open(case: &Case<'_>) -> Judged {
             same("ok", want)?;
             same(note.to_bytes(), bytes)?;
             same(note.text(), case.str("text")?)?;
-            let ours: Vec<_> = opened
-                .keys()
-                .iter()
-                .map(|k| (k.name().to_string(), k.id().to_string()))
-                .collect();
+            let ours: Vec<_> = opened.keys().iter().map(|k| (k.name().to_string(), k.id().to_string())).collect();
             let mut listed = Vec::new();
             for key in case.list("verified")? {
                 listed.push((key.str("name")?.to_owned(), key.str("keyId")?.to_owned()));
@@ -130,8 +110,7 @@ fn open(case: &Case<'_>) -> Judged {
 }
 
 fn sign(case: &Case<'_>) -> Judged {
-    let signer =
-        Signer::parse(case.str("skey")?).map_err(|e| Miss::Wrong(format!("the key: {e}")))?;
+    let signer = Signer::parse(case.str("skey")?).map_err(|e| Miss::Wrong(format!("the key: {e}")))?;
     let text = case.str("text")?;
     let note = if case.has("existing") {
         let line = case.str("existing")?;
@@ -142,34 +121,23 @@ fn sign(case: &Case<'_>) -> Judged {
         Note::sign(text, &signer)
     };
     if case.has("note") {
-        same(
-            note.map(|n| n.to_text()).ok(),
-            Some(case.str("note")?.into()),
-        )
+        same(note.map(|n| n.to_text()).ok(), Some(case.str("note")?.into()))
     } else {
         accepted(note, false)
     }
 }
 
 fn sigcount(case: &Case<'_>) -> Judged {
-    let log =
-        Vkey::parse(case.str("logVkey")?).map_err(|e| Miss::Wrong(format!("the key: {e}")))?;
+    let log = Vkey::parse(case.str("logVkey")?).map_err(|e| Miss::Wrong(format!("the key: {e}")))?;
     let mut keys = vec![log.clone()];
     for key in case.list("otherVkeys")? {
-        keys.push(
-            key.as_str()
-                .and_then(|key| Vkey::parse(key).ok())
-                .ok_or_else(wrong("a vkey"))?,
-        );
+        keys.push(key.as_str().and_then(|key| Vkey::parse(key).ok()).ok_or_else(wrong("a vkey"))?);
     }
     let note = Note::parse(&note_bytes(case)?).map_err(|e| Miss::Wrong(format!("refused: {e}")))?;
-    let opened = note
-        .open(&keys)
-        .map_err(|e| Miss::Wrong(format!("refused: {e}")))?;
+    let opened = note.open(&keys).map_err(|e| Miss::Wrong(format!("refused: {e}")))?;
     same(opened.keys().len() as u64, case.u64("wantVerifiedSigs")?)?;
     // The texts of these cases have roots of six bytes, so only the origin line is compared.
-    let good =
-        opened.is_by(&log) && note.text().lines().next() == Some(case.str("expectedOrigin")?);
+    let good = opened.is_by(&log) && note.text().lines().next() == Some(case.str("expectedOrigin")?);
     same(!good, case.bool("wantErr")?)
 }
 
@@ -193,11 +161,7 @@ fn body(case: &Case<'_>) -> Judged {
     if case.has("size") {
         same(ours.head.size.get(), case.u64("size")?)?;
     }
-    if case.has("origin") {
-        same(ours.origin.as_str(), case.str("origin")?)
-    } else {
-        Ok(())
-    }
+    if case.has("origin") { same(ours.origin.as_str(), case.str("origin")?) } else { Ok(()) }
 }
 
 fn origin_hash(case: &Case<'_>) -> Judged {
@@ -214,9 +178,7 @@ fn signed(case: &Case<'_>) -> Judged {
     let want = case.str("want")?;
     let bytes = note_bytes(case)?;
     let note = Note::parse(&bytes).ok();
-    let Some((note, checkpoint)) =
-        note.and_then(|n| Checkpoint::parse_text(n.text()).ok().map(|c| (n, c)))
-    else {
+    let Some((note, checkpoint)) = note.and_then(|n| Checkpoint::parse_text(n.text()).ok().map(|c| (n, c))) else {
         return same("malformed", want);
     };
     if want == "malformed" {
@@ -226,10 +188,7 @@ fn signed(case: &Case<'_>) -> Judged {
     same(checkpoint.to_text(), note.text().into())?;
     same(checkpoint.origin.as_str(), case.str("origin")?)?;
     same(checkpoint.head.size.get(), case.u64("size")?)?;
-    same(
-        Some(checkpoint.head.root),
-        Hash::from_base64(case.str("rootBase64")?),
-    )?;
+    same(Some(checkpoint.head.root), Hash::from_base64(case.str("rootBase64")?))?;
     let keys = keys(case)?;
     if case.has("keyType") {
         return foreign(case, &note, &keys);
@@ -239,16 +198,9 @@ fn signed(case: &Case<'_>) -> Judged {
             same("ok", want)?;
             let mut listed = BTreeSet::new();
             for line in case.list("verifiedLines")? {
-                listed.insert(
-                    line.value()
-                        .as_u64()
-                        .ok_or_else(|| Miss::Unknown("`verifiedLines`".into()))?,
-                );
+                listed.insert(line.value().as_u64().ok_or_else(|| Miss::Unknown("`verifiedLines`".into()))?);
             }
-            same(
-                opened.verified.iter().map(|v| v.place as u64).collect(),
-                listed,
-            )?;
+            same(opened.verified.iter().map(|v| v.place as u64).collect(), listed)?;
             if case.has("cosignatureTimestamp") {
                 let time = Some(seconds(case, "cosignatureTimestamp")?);
                 return same(opened.verified.iter().any(|v| v.time == time), true);
@@ -268,10 +220,7 @@ fn line(case: &Case<'_>) -> Result<SignatureLine, Miss> {
     let text = case.str("line")?;
     let line = SignatureLine::parse(text.strip_suffix('\n').unwrap_or(text))
         .map_err(|e| Miss::Wrong(format!("the line: {e}")))?;
-    same(
-        format!("{line}\n"),
-        format!("{}\n", text.strip_suffix('\n').unwrap_or(text)),
-    )?;
+    same(format!("{line}\n"), format!("{}\n", text.strip_suffix('\n').unwrap_or(text)))?;
     Ok(line)
 }
 
@@ -285,29 +234,19 @@ fn cosignature(case: &Case<'_>) -> Judged {
             let line = line(case)?;
             same(line.name().as_str(), case.str("name")?)?;
             same(line.key_id().to_string(), case.str("keyId")?.into())?;
-            let (time, signature) =
-                cosignature::split(line.signature()).ok_or_else(wrong("the signature"))?;
+            let (time, signature) = cosignature::split(line.signature()).ok_or_else(wrong("the signature"))?;
             same(time, seconds(case, "timestamp")?)?;
             same(signature.to_vec(), case.hex("signatureHex")?)
         }
         "timestamp" => {
             let blob = from_base64(case.str("signatureBase64")?);
-            let time = blob
-                .as_deref()
-                .and_then(|blob| blob.get(4..))
-                .and_then(cosignature::split)
-                .map(|(time, _)| time);
-            let want = if case.has("wantErr") {
-                None
-            } else {
-                Some(seconds(case, "timestamp")?)
-            };
+            let time =
+                blob.as_deref().and_then(|blob| blob.get(4..)).and_then(cosignature::split).map(|(time, _)| time);
+            let want = if case.has("wantErr") { None } else { Some(seconds(case, "timestamp")?) };
             same(time, want)
         }
         "verify" => {
-            let key =
-                [Vkey::parse(case.str("vkey")?)
-                    .map_err(|e| Miss::Wrong(format!("the key: {e}")))?];
+            let key = [Vkey::parse(case.str("vkey")?).map_err(|e| Miss::Wrong(format!("the key: {e}")))?];
             let note = Note::new(case.str("checkpointText")?, vec![line(case)?])
                 .map_err(|e| Miss::Wrong(format!("refused: {e}")))?;
             let opened = note.open(&key);
@@ -316,26 +255,21 @@ fn cosignature(case: &Case<'_>) -> Judged {
                 return Err(Miss::Unknown(case.str("needs")?.into()));
             }
             match (opened, case.str("want")?) {
-                (Ok(opened), "ok") => same(
-                    opened.verified.first().and_then(|v| v.time),
-                    Some(seconds(case, "timestamp")?),
-                ),
+                (Ok(opened), "ok") => {
+                    same(opened.verified.first().and_then(|v| v.time), Some(seconds(case, "timestamp")?))
+                }
                 (Err(OpenError::NoKnownKey), "unknown-key")
                 | (Err(OpenError::InvalidSignature { .. }), "invalid-signature") => Ok(()),
                 (ours, want) => Err(Miss::Wrong(format!("ours {ours:?}, expected {want}"))),
             }
         }
         "sign" => {
-            let name = KeyName::new(case.str("name")?)
-                .map_err(|e| Miss::Wrong(format!("the name: {e}")))?;
+            let name = KeyName::new(case.str("name")?).map_err(|e| Miss::Wrong(format!("the name: {e}")))?;
             let cosigner = Cosigner::new(name, &case.array("seedHex")?);
             if case.has("vkey") {
                 same(cosigner.vkey().to_string(), case.str("vkey")?.into())?;
             }
-            same(
-                cosigner.cosign(case.str("checkpointText")?, seconds(case, "timestamp")?),
-                line(case)?,
-            )
+            same(cosigner.cosign(case.str("checkpointText")?, seconds(case, "timestamp")?), line(case)?)
         }
         other => Err(Miss::Unknown(format!("the kind {other}"))),
     }
@@ -346,10 +280,7 @@ fn policy(case: &Case<'_>) -> Judged {
     if case.has("keyFormat") {
         text = from_sigsum(&text);
     }
-    if case
-        .str("src")
-        .is_ok_and(|src| src.starts_with("transparency-dev/formats"))
-    {
+    if case.str("src").is_ok_and(|src| src.starts_with("transparency-dev/formats")) {
         // That library writes keys of type 0x01 for its witnesses and uses them as type 0x04.
         text = with_cosignature_keys(&text);
     }
@@ -366,10 +297,7 @@ fn policy(case: &Case<'_>) -> Judged {
     for row in case.list("quorum")? {
         let names = row.list("cosigned")?;
         let cosigned: BTreeSet<&str> = names.iter().filter_map(Case::as_str).collect();
-        same(
-            ours.quorum_met(&|name| cosigned.contains(name)),
-            row.bool("satisfied")?,
-        )?;
+        same(ours.quorum_met(&|name| cosigned.contains(name)), row.bool("satisfied")?)?;
     }
     Ok(())
 }
@@ -379,26 +307,14 @@ fn from_sigsum(policy: &str) -> String {
     words(policy, |keyword, word| {
         let key: [u8; 32] = unhex(word)?.try_into().ok()?;
         let name = KeyName::new(&format!("{keyword}.example/{}", word.get(..4)?)).ok()?;
-        Some(
-            if keyword == "log" {
-                Vkey::ed25519(name, key)
-            } else {
-                Vkey::cosignature_v1(name, key)
-            }
-            .to_string(),
-        )
+        Some(if keyword == "log" { Vkey::ed25519(name, key) } else { Vkey::cosignature_v1(name, key) }.to_string())
     })
 }
 
 fn with_cosignature_keys(policy: &str) -> String {
     words(policy, |keyword, word| {
-        let vkey = Vkey::parse(word)
-            .ok()
-            .filter(|v| keyword == "witness" && v.kind() == Kind::Ed25519)?;
-        Some(
-            Vkey::cosignature_v1(vkey.name().clone(), vkey.public_key().try_into().ok()?)
-                .to_string(),
-        )
+        let vkey = Vkey::parse(word).ok().filter(|v| keyword == "witness" && v.kind() == Kind::Ed25519)?;
+        Some(Vkey::cosignature_v1(vkey.name().clone(), vkey.public_key().try_into().ok()?).to_string())
     })
 }
 
@@ -429,14 +345,10 @@ fn proof_file(case: &Case<'_>) -> Judged {
         "verify" => {
             let ours = ours.map_err(|e| Miss::Wrong(format!("refused: {e}")))?;
             same(ours.to_bytes(), text.as_bytes().to_vec())?;
-            let policy = Policy::parse(case.str("policy")?.as_bytes())
-                .map_err(|e| Miss::Wrong(format!("the policy: {e}")))?;
-            let entry = from_base64(case.str("entryBase64")?)
-                .ok_or_else(|| Miss::Unknown("`entryBase64`".into()))?;
-            accepted(
-                ours.verify(LeafHash::of(&entry), &policy),
-                case.str("want")? == "ok",
-            )
+            let policy =
+                Policy::parse(case.str("policy")?.as_bytes()).map_err(|e| Miss::Wrong(format!("the policy: {e}")))?;
+            let entry = from_base64(case.str("entryBase64")?).ok_or_else(|| Miss::Unknown("`entryBase64`".into()))?;
+            accepted(ours.verify(LeafHash::of(&entry), &policy), case.str("want")? == "ok")
         }
         other => Err(Miss::Unknown(format!("the kind {other}"))),
     }
@@ -469,20 +381,12 @@ impl Witness {
     fn of(case: &Case<'_>) -> Result<Witness, Miss> {
         let mut logs = Vec::new();
         for log in case.list("logs")? {
-            let origin = Origin::new(log.str("origin")?)
-                .map_err(|e| Miss::Wrong(format!("the origin: {e}")))?;
+            let origin = Origin::new(log.str("origin")?).map_err(|e| Miss::Wrong(format!("the origin: {e}")))?;
             let keys = keys(&log)?;
-            if keys
-                .iter()
-                .any(|key| matches!(key.kind(), Kind::Unknown(_)))
-            {
+            if keys.iter().any(|key| matches!(key.kind(), Kind::Unknown(_))) {
                 return Err(Miss::Unknown("a log key of another type".into()));
             }
-            logs.push(Known {
-                origin,
-                keys,
-                head: TreeHead::EMPTY,
-            });
+            logs.push(Known { origin, keys, head: TreeHead::EMPTY });
         }
         Ok(Witness(logs))
     }
@@ -492,10 +396,8 @@ impl Witness {
             Ok(request) => request,
             Err(e) => return (e.status(), None),
         };
-        let known = request
-            .claimed_origin()
-            .ok()
-            .and_then(|origin| self.0.iter_mut().find(|known| known.origin == origin));
+        let known =
+            request.claimed_origin().ok().and_then(|origin| self.0.iter_mut().find(|known| known.origin == origin));
         match decide(known.as_deref(), &request) {
             Ok(cosign) => {
                 if let Some(known) = known {

@@ -10,16 +10,10 @@ pub(super) fn run(source: &Source<'_>, judge: &mut dyn FnMut(&str, Judged)) {
     match source.stem {
         "transcripts" => {
             for case in source.cases("valid") {
-                judge(
-                    &case.name(),
-                    verdict(&case).and_then(|ours| same(ours, "verified".into())),
-                );
+                judge(&case.name(), verdict(&case).and_then(|ours| same(ours, "verified".into())));
             }
             for case in source.cases("altered") {
-                judge(
-                    &case.name(),
-                    verdict(&case).and_then(|ours| same(ours, case.str("strict")?.into())),
-                );
+                judge(&case.name(), verdict(&case).and_then(|ours| same(ours, case.str("strict")?.into())));
             }
         }
         "ecsdsa-records" => {
@@ -49,19 +43,9 @@ fn verdict(case: &Case<'_>) -> Result<String, Miss> {
         proof: &proof,
         client: &client,
     });
-    Ok(ours.map_or_else(
-        |failed| format!("rejected: {failed}"),
-        |()| "verified".into(),
-    ))
+    Ok(ours.map_or_else(|failed| format!("rejected: {failed}"), |()| "verified".into()))
 }
 
 fn textbook(case: &Case<'_>) -> Judged {
-    accepted(
-        transcript::verify_textbook(
-            &case.hex("joint_vk")?,
-            &case.hex("device_vk")?,
-            &case.hex("record")?,
-        ),
-        true,
-    )
+    accepted(transcript::verify_textbook(&case.hex("joint_vk")?, &case.hex("device_vk")?, &case.hex("record")?), true)
 }
