@@ -74,14 +74,8 @@ impl Job {
     /// # Errors
     /// The first that does not hold.
     pub fn verify(&self) -> Verdict {
-        self.binding_sig
-            .verify(&self.binding_key, self.device_sig.as_bytes())
-            .map_err(|_| Broken::Binding)?;
-        self.device_sig
-            .verify(&self.device_key, &self.device_message)
-            .map_err(|_| Broken::Device)?;
-        Ok(self
-            .challenge
-            .verify(&self.joint_key, &[&self.message], &self.c, &self.z)?)
+        self.binding_sig.verify(&self.binding_key, self.device_sig.as_bytes()).map_err(|_| Broken::Binding)?;
+        self.device_sig.verify(&self.device_key, &self.device_message).map_err(|_| Broken::Device)?;
+        Ok(self.challenge.verify(&self.joint_key, &[&self.message], &self.c, &self.z)?)
     }
 }

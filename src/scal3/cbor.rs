@@ -118,31 +118,17 @@ impl CborError {
 /// NaN with a payload is accepted in its shortest spelling, as the common deterministic encoding profile has it.
 /// Nesting beyond 64 is refused.
 pub fn check_deterministic(bytes: &[u8]) -> Result<(), CborError> {
-    Scan {
-        rest: bytes,
-        depth_max: FOREIGN_DEPTH_MAX,
-        everything: true,
-    }
-    .whole()
+    Scan { rest: bytes, depth_max: FOREIGN_DEPTH_MAX, everything: true }.whole()
 }
 
 /// Decodes one item of at most `max` bytes in the subset that our formats use.
 pub fn decode(bytes: &[u8], max: usize) -> Result<Value, CborError> {
     if bytes.len() > max {
-        return Err(CborError::TooLong {
-            len: bytes.len(),
-            max,
-        });
+        return Err(CborError::TooLong { len: bytes.len(), max });
     }
-    Scan {
-        rest: bytes,
-        depth_max: CBOR_DEPTH_MAX,
-        everything: false,
-    }
-    .whole()?;
-    let value: Value =
-        ciborium::de::from_reader_with_recursion_limit(bytes, CBOR_DEPTH_MAX.saturating_mul(2))
-            .map_err(|_| CborError::NotRoundTrip)?;
+    Scan { rest: bytes, depth_max: CBOR_DEPTH_MAX, everything: false }.whole()?;
+    let value: Value = ciborium::de::from_reader_with_recursion_limit(bytes, CBOR_DEPTH_MAX.saturating_mul(2))
+        .map_err(|_| CborError::NotRoundTrip)?;
     // The scan and this comparison are two independent judges of the same rule.
     if encode(&value) != bytes {
         return Err(CborError::NotRoundTrip);
@@ -152,16 +138,10 @@ pub fn decode(bytes: &[u8], max: usize) -> Result<Value, CborError> {
 
 /// Splits the first item off a CBOR sequence (RFC 8742). The item has passed the scan that [`decode`] begins with.
 pub fn split_first(sequence: &[u8]) -> Result<(&[u8], &[u8]), CborError> {
-    let mut scan = Scan {
-        rest: sequence,
-        depth_max: CBOR_DEPTH_MAX,
-        everything: false,
-    };
+    let mut scan = Scan { rest: sequence, depth_max: CBOR_DEPTH_MAX, everything: false };
     scan.item(0)?;
     let length = sequence.len().saturating_sub(scan.rest.len());
-    sequence
-        .split_at_checked(length)
-        .ok_or(CborError::Truncated)
+    sequence.split_at_checked(length).ok_or(CborError::Truncated)
 }
 
 /// Encodes a value. Deterministic for values without floats whose maps list their keys in order.
@@ -184,28 +164,18 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn whole(mut self) -> Result<(), CborError> {
         self.item(0)?;
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(CborError::Trailing)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(CborError::Trailing) }
     }
 
     fn take(&mut self, count: u64) -> Result<&'a [u8], CborError> {
         let count = usize::try_from(count).map_err(|_| CborError::Truncated)?;
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(CborError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(CborError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn number(&mut self, width: u64) -> Result<u64, CborError> {
-        Ok(self
-            .take(width)?
-            .iter()
-            .fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+        Ok(self.take(width)?.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
     /// One item inside `depth` others.
@@ -222,11 +192,7 @@ impl<'a> Scan<'a> {
             31 if major == 7 => return Err(CborError::Break),
             _ => return Err(CborError::Reserved),
         };
-        let number = if width == 0 {
-            info
-        } else {
-            self.number(width)?
-        };
+        let number = if width == 0 { info } else { self.number(width)? };
         if major == 7 {
             return self.simple_or_float(width, number);
         }
@@ -243,9 +209,7 @@ impl<'a> Scan<'a> {
         match major {
             0 | 1 => Ok(()),
             2 => self.take(number).map(|_| ()),
-            3 => core::str::from_utf8(self.take(number)?)
-                .map(|_| ())
-                .map_err(|_| CborError::Utf8),
+            3 => core::str::from_utf8(self.take(number)?).map(|_| ()).map_err(|_| CborError::Utf8),
             _ if depth >= self.depth_max => Err(CborError::Depth),
             4 => self.array(number, depth),
             5 => self.map(number, depth),
@@ -287,11 +251,7 @@ impl<'a> Scan<'a> {
             self.item(depth.saturating_add(1))?;
             let length = before.len().saturating_sub(self.rest.len());
             let content = before.get(..length).ok_or(CborError::Truncated)?;
-            return if is_big_number(content) {
-                Ok(())
-            } else {
-                Err(CborError::BigNumber)
-            };
+            return if is_big_number(content) { Ok(()) } else { Err(CborError::BigNumber) };
         }
         self.item(depth.saturating_add(1))
     }
@@ -302,11 +262,7 @@ impl<'a> Scan<'a> {
         }
         if width <= 1 {
             let ours = (20..=22).contains(&number);
-            return if self.everything || ours {
-                Ok(())
-            } else {
-                Err(CborError::Simple)
-            };
+            return if self.everything || ours { Ok(()) } else { Err(CborError::Simple) };
         }
         if !self.everything {
             return Err(CborError::Float);
@@ -316,11 +272,7 @@ impl<'a> Scan<'a> {
             8 => f64_fits_f32(number),
             _ => false,
         };
-        if shortens {
-            Err(CborError::FloatNotShortest)
-        } else {
-            Ok(())
-        }
+        if shortens { Err(CborError::FloatNotShortest) } else { Ok(()) }
     }
 }
 
@@ -348,9 +300,7 @@ fn f32_fits_f16(bits: u64) -> bool {
         // Infinity, NaN, and the normal range of f16.
         255 | 113..=142 => fraction.trailing_zeros() >= 13,
         // Subnormal in f16: the leading one becomes explicit, and every step below 2^-14 costs one more bit.
-        103..=112 => {
-            u64::from((fraction | 0x80_0000).trailing_zeros()) >= 126_u64.saturating_sub(exponent)
-        }
+        103..=112 => u64::from((fraction | 0x80_0000).trailing_zeros()) >= 126_u64.saturating_sub(exponent),
         0 => fraction == 0,
         _ => false,
     }
@@ -362,9 +312,7 @@ fn f64_fits_f32(bits: u64) -> bool {
     let fraction = bits & 0xf_ffff_ffff_ffff;
     match exponent {
         2047 | 897..=1150 => fraction.trailing_zeros() >= 29,
-        874..=896 => {
-            u64::from((fraction | (1 << 52)).trailing_zeros()) >= 926_u64.saturating_sub(exponent)
-        }
+        874..=896 => u64::from((fraction | (1 << 52)).trailing_zeros()) >= 926_u64.saturating_sub(exponent),
         0 => fraction == 0,
         _ => false,
     }
@@ -429,14 +377,8 @@ impl Parts {
     /// `name` is the array's own name, used when it is no array or is too long.
     pub fn new(name: &'static str, value: Value) -> Result<Parts, ShapeError> {
         match value {
-            Value::Array(items) => Ok(Parts {
-                name,
-                items: items.into_iter(),
-            }),
-            _ => Err(ShapeError {
-                part: name,
-                fault: Fault::Type,
-            }),
+            Value::Array(items) => Ok(Parts { name, items: items.into_iter() }),
+            _ => Err(ShapeError { part: name, fault: Fault::Type }),
         }
     }
 
@@ -452,79 +394,47 @@ impl Parts {
 
     /// The next element, whatever it is.
     pub fn value(&mut self, part: &'static str) -> Result<Value, ShapeError> {
-        self.items.next().ok_or(ShapeError {
-            part,
-            fault: Fault::Missing,
-        })
+        self.items.next().ok_or(ShapeError { part, fault: Fault::Missing })
     }
 
     /// An unsigned integer.
     pub fn uint(&mut self, part: &'static str) -> Result<u64, ShapeError> {
         match self.value(part)? {
-            Value::Integer(number) => u64::try_from(number).map_err(|_| ShapeError {
-                part,
-                fault: Fault::Type,
-            }),
-            _ => Err(ShapeError {
-                part,
-                fault: Fault::Type,
-            }),
+            Value::Integer(number) => u64::try_from(number).map_err(|_| ShapeError { part, fault: Fault::Type }),
+            _ => Err(ShapeError { part, fault: Fault::Type }),
         }
     }
 
     /// An unsigned integer that must be `expected`, such as a version.
     pub fn constant(&mut self, part: &'static str, expected: u64) -> Result<(), ShapeError> {
-        if self.uint(part)? == expected {
-            Ok(())
-        } else {
-            Err(ShapeError {
-                part,
-                fault: Fault::Value,
-            })
-        }
+        if self.uint(part)? == expected { Ok(()) } else { Err(ShapeError { part, fault: Fault::Value }) }
     }
 
     /// A text string.
     pub fn text(&mut self, part: &'static str) -> Result<String, ShapeError> {
         match self.value(part)? {
             Value::Text(text) => Ok(text),
-            _ => Err(ShapeError {
-                part,
-                fault: Fault::Type,
-            }),
+            _ => Err(ShapeError { part, fault: Fault::Type }),
         }
     }
 
     /// A text of 1 to `max` bytes.
     pub fn bounded_text(&mut self, part: &'static str, max: usize) -> Result<String, ShapeError> {
         let text = self.text(part)?;
-        if (1..=max).contains(&text.len()) {
-            Ok(text)
-        } else {
-            Err(ShapeError {
-                part,
-                fault: Fault::Size,
-            })
-        }
+        if (1..=max).contains(&text.len()) { Ok(text) } else { Err(ShapeError { part, fault: Fault::Size }) }
     }
 
     /// A byte string.
     pub fn bytes(&mut self, part: &'static str) -> Result<Vec<u8>, ShapeError> {
         match self.value(part)? {
             Value::Bytes(bytes) => Ok(bytes),
-            _ => Err(ShapeError {
-                part,
-                fault: Fault::Type,
-            }),
+            _ => Err(ShapeError { part, fault: Fault::Type }),
         }
     }
 
     /// A byte string of exactly `N` bytes.
     pub fn fixed<const N: usize>(&mut self, part: &'static str) -> Result<[u8; N], ShapeError> {
-        <[u8; N]>::try_from(self.bytes(part)?).map_err(|_| ShapeError {
-            part,
-            fault: Fault::Size,
-        })
+        <[u8; N]>::try_from(self.bytes(part)?).map_err(|_| ShapeError { part, fault: Fault::Size })
     }
 
     /// A byte string of 32 bytes.
@@ -548,10 +458,7 @@ impl Parts {
         let point: [u8; 33] = self.fixed(part)?;
         match point {
             [2 | 3, ..] => Ok(point),
-            _ => Err(ShapeError {
-                part,
-                fault: Fault::Value,
-            }),
+            _ => Err(ShapeError { part, fault: Fault::Value }),
         }
     }
 
@@ -562,14 +469,7 @@ impl Parts {
 
     /// Nothing may follow.
     pub fn end(self) -> Result<(), ShapeError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(ShapeError {
-                part: self.name,
-                fault: Fault::Excess,
-            })
-        }
+        if self.is_empty() { Ok(()) } else { Err(ShapeError { part: self.name, fault: Fault::Excess }) }
     }
 }
 

@@ -56,11 +56,7 @@ pub enum CoseError {
 /// Verifies a COSE_Sign1 of at most 16 KiB and gives its payload.
 pub fn verify_sign1(message: &[u8], external_aad: &[u8], key: &Key) -> Result<Vec<u8>, CoseError> {
     if message.len() > CREDENTIAL_MAX {
-        return Err(CborError::TooLong {
-            len: message.len(),
-            max: CREDENTIAL_MAX,
-        }
-        .into());
+        return Err(CborError::TooLong { len: message.len(), max: CREDENTIAL_MAX }.into());
     }
     cbor::check_deterministic(message)?;
     refuse_nesting(message)?;
@@ -73,14 +69,10 @@ pub fn verify_sign1(message: &[u8], external_aad: &[u8], key: &Key) -> Result<Ve
         Key::Es256(_) => Algorithm::ES256,
         Key::EdDsa(_) => Algorithm::EdDSA,
     };
-    if header.alg != Some(RegisteredLabelWithPrivate::Assigned(expected))
-        || sign1.unprotected.alg.is_some()
-    {
+    if header.alg != Some(RegisteredLabelWithPrivate::Assigned(expected)) || sign1.unprotected.alg.is_some() {
         return Err(CoseError::Algorithm);
     }
-    sign1.verify_signature(external_aad, |signature, signed| {
-        verify(key, signature, signed)
-    })?;
+    sign1.verify_signature(external_aad, |signature, signed| verify(key, signature, signed))?;
     sign1.payload.ok_or(CoseError::Form)
 }
 
@@ -95,13 +87,7 @@ fn refuse_nesting(message: &[u8]) -> Result<(), CoseError> {
     let Ok(Value::Array(parts)) = ciborium::from_reader::<Value, _>(array) else {
         return Err(CoseError::Form);
     };
-    let [
-        Value::Bytes(protected),
-        unprotected,
-        Value::Bytes(_),
-        Value::Bytes(_),
-    ] = parts.as_slice()
-    else {
+    let [Value::Bytes(protected), unprotected, Value::Bytes(_), Value::Bytes(_)] = parts.as_slice() else {
         return Err(CoseError::Form);
     };
     refuse_countersignature(unprotected)?;
@@ -109,8 +95,7 @@ fn refuse_nesting(message: &[u8]) -> Result<(), CoseError> {
         return Ok(());
     }
     cbor::check_deterministic(protected)?;
-    let protected: Value =
-        ciborium::from_reader(protected.as_slice()).map_err(|_| CoseError::Form)?;
+    let protected: Value = ciborium::from_reader(protected.as_slice()).map_err(|_| CoseError::Form)?;
     refuse_countersignature(&protected)
 }
 
@@ -119,11 +104,7 @@ fn refuse_countersignature(header: &Value) -> Result<(), CoseError> {
         return Err(CoseError::Form);
     };
     let label = Value::from(HeaderParameter::CounterSignature.to_i64());
-    if header.iter().any(|(name, _)| *name == label) {
-        Err(CoseError::Countersignature)
-    } else {
-        Ok(())
-    }
+    if header.iter().any(|(name, _)| *name == label) { Err(CoseError::Countersignature) } else { Ok(()) }
 }
 
 fn verify(key: &Key, signature: &[u8], signed: &[u8]) -> Result<(), CoseError> {
@@ -133,8 +114,7 @@ fn verify(key: &Key, signature: &[u8], signed: &[u8]) -> Result<(), CoseError> {
             .verify(point, signed)
             .map_err(|_| CoseError::Signature),
         Key::EdDsa(bytes) => {
-            let signature = ed25519_dalek::Signature::from_slice(signature)
-                .map_err(|_| CoseError::Signature)?;
+            let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| CoseError::Signature)?;
             ed25519_dalek::VerifyingKey::from_bytes(bytes)
                 .and_then(|key| key.verify_strict(signed, &signature))
                 .map_err(|_| CoseError::Signature)

@@ -165,11 +165,7 @@ impl Claims {
             joint_key: parts.point("joint_key")?,
             device_key: {
                 if parts.text("device_type")? != DEVICE_TYPE {
-                    return Err(ShapeError {
-                        part: "device_type",
-                        fault: Fault::Value,
-                    }
-                    .into());
+                    return Err(ShapeError { part: "device_type", fault: Fault::Value }.into());
                 }
                 parts.point("device_key")?
             },
@@ -209,12 +205,7 @@ impl Claims {
             cbor::bytes(&self.device_key),
             cbor::bytes(&self.shares.0),
             cbor::bytes(&self.kem_key_id.0),
-            Value::Array(
-                self.labels
-                    .iter()
-                    .map(|label| cbor::bytes(&label.0))
-                    .collect(),
-            ),
+            Value::Array(self.labels.iter().map(|label| cbor::bytes(&label.0)).collect()),
             cbor::text(&self.attestation),
             cbor::uint(self.not_before_ms),
             cbor::uint(self.not_after_ms),
@@ -232,17 +223,9 @@ impl Claims {
     pub fn to_be_signed(&self) -> Vec<u8> {
         let protected = coset::ProtectedHeader {
             original_data: Some(PROTECTED.to_vec()),
-            header: coset::HeaderBuilder::new()
-                .algorithm(coset::iana::Algorithm::ES256)
-                .build(),
+            header: coset::HeaderBuilder::new().algorithm(coset::iana::Algorithm::ES256).build(),
         };
-        coset::sig_structure_data(
-            coset::SignatureContext::CoseSign1,
-            protected,
-            None,
-            &[],
-            &self.to_bytes(),
-        )
+        coset::sig_structure_data(coset::SignatureContext::CoseSign1, protected, None, &[], &self.to_bytes())
     }
 
     /// The credential, once the provider has signed [`Claims::to_be_signed`]. Not checked here: [`Credential::open`].
@@ -276,11 +259,7 @@ impl Credential {
     /// signature. Never for bytes from anywhere else.
     pub fn from_stored(bytes: &[u8]) -> Result<Credential, CredentialError> {
         if bytes.len() > CREDENTIAL_MAX {
-            return Err(CborError::TooLong {
-                len: bytes.len(),
-                max: CREDENTIAL_MAX,
-            }
-            .into());
+            return Err(CborError::TooLong { len: bytes.len(), max: CREDENTIAL_MAX }.into());
         }
         let Some((&cose::TAG, array)) = bytes.split_first() else {
             return Err(CredentialError::Tag);
@@ -291,20 +270,14 @@ impl Credential {
             Value::Map(unprotected) if unprotected.is_empty() && protected == PROTECTED => {}
             Value::Map(_) => return Err(CredentialError::Headers),
             _ => {
-                return Err(ShapeError {
-                    part: "unprotected",
-                    fault: Fault::Type,
-                }
-                .into());
+                return Err(ShapeError { part: "unprotected", fault: Fault::Type }.into());
             }
         }
         let payload = parts.bytes("claims")?;
         parts.fixed::<64>("signature")?;
         parts.end()?;
         let claims = Claims::parse(&payload)?;
-        let point = |part, bytes| {
-            Point::from_bytes(bytes).map_err(|error| CredentialError::Point { part, error })
-        };
+        let point = |part, bytes| Point::from_bytes(bytes).map_err(|error| CredentialError::Point { part, error });
         Ok(Credential {
             id: credential_id(&payload),
             joint_key: point("joint_key", &claims.joint_key)?,

@@ -37,12 +37,8 @@ impl Signature {
     /// # Errors
     /// [`EncodingError::ScalarRange`] when r or s is zero or not below the order.
     pub fn from_bytes(bytes: &[u8; 64]) -> Result<Signature, EncodingError> {
-        let inner =
-            p256::ecdsa::Signature::from_slice(bytes).map_err(|_| EncodingError::ScalarRange)?;
-        Ok(Signature {
-            inner,
-            bytes: *bytes,
-        })
+        let inner = p256::ecdsa::Signature::from_slice(bytes).map_err(|_| EncodingError::ScalarRange)?;
+        Ok(Signature { inner, bytes: *bytes })
     }
 
     /// Reads r ‖ s from a slice.
@@ -108,9 +104,7 @@ impl Signature {
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signature(")?;
-        self.bytes
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
@@ -119,9 +113,9 @@ impl fmt::Debug for Signature {
 /// is never the shortest.
 fn element(tag: u8, bytes: &[u8]) -> Result<(&[u8], &[u8]), EncodingError> {
     match bytes {
-        [found, len @ 0..=0x7f, rest @ ..] if *found == tag => rest
-            .split_at_checked(usize::from(*len))
-            .ok_or(EncodingError::Der),
+        [found, len @ 0..=0x7f, rest @ ..] if *found == tag => {
+            rest.split_at_checked(usize::from(*len)).ok_or(EncodingError::Der)
+        }
         _ => Err(EncodingError::Der),
     }
 }
@@ -135,10 +129,7 @@ fn integer(der: &[u8], into: &mut [u8]) -> Result<(), EncodingError> {
         [0] => return Err(EncodingError::ScalarRange),
         _ => return Err(EncodingError::Der),
     };
-    let skip = into
-        .len()
-        .checked_sub(digits.len())
-        .ok_or(EncodingError::ScalarRange)?;
+    let skip = into.len().checked_sub(digits.len()).ok_or(EncodingError::ScalarRange)?;
     for (to, from) in into.iter_mut().skip(skip).zip(digits) {
         *to = *from;
     }

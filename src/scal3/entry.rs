@@ -72,10 +72,7 @@ impl Kind {
 
     /// Whether entries of this kind carry their body.
     pub fn is_public(self) -> bool {
-        matches!(
-            self,
-            Kind::Genesis | Kind::Policy | Kind::Network | Kind::IndexRoot | Kind::Key
-        )
+        matches!(self, Kind::Genesis | Kind::Policy | Kind::Network | Kind::IndexRoot | Kind::Key)
     }
 
     /// Whether entries of this kind have an index key: always, never, or (`None`) either way.
@@ -146,24 +143,12 @@ impl EntryError {
 impl Entry {
     /// An entry that commits to an opening kept elsewhere.
     pub fn committed(kind: Kind, time_ms: u64, commitment: Hash, index_key: Option<Hash>) -> Entry {
-        Entry {
-            kind,
-            time_ms,
-            commitment,
-            index_key,
-            body: None,
-        }
+        Entry { kind, time_ms, commitment, index_key, body: None }
     }
 
     /// An entry that carries its body, which must be deterministic CBOR.
     pub fn public(kind: Kind, time_ms: u64, body: Vec<u8>) -> Entry {
-        Entry {
-            kind,
-            time_ms,
-            commitment: body_commitment(&body),
-            index_key: None,
-            body: Some(body),
-        }
+        Entry { kind, time_ms, commitment: body_commitment(&body), index_key: None, body: Some(body) }
     }
 
     /// Parses an entry and checks that its parts go together. The body's own CDDL is for its own parser.
@@ -177,11 +162,7 @@ impl Entry {
             time_ms: parts.uint("time_ms")?,
             commitment: parts.hash("commitment")?,
             index_key: parts.hash_or_null("index_key")?,
-            body: if parts.is_empty() {
-                None
-            } else {
-                Some(cbor::encode(&parts.value("body")?))
-            },
+            body: if parts.is_empty() { None } else { Some(cbor::encode(&parts.value("body")?)) },
         };
         parts.end()?;
         entry.check()?;
@@ -190,11 +171,7 @@ impl Entry {
 
     /// What is checked besides the shape: index key and body go with the kind, the commitment with the body.
     pub fn check(&self) -> Result<(), EntryError> {
-        if self
-            .kind
-            .has_index_key()
-            .is_some_and(|expected| expected != self.index_key.is_some())
-        {
+        if self.kind.has_index_key().is_some_and(|expected| expected != self.index_key.is_some()) {
             return Err(EntryError::IndexKey);
         }
         if self.kind.is_public() != self.body.is_some() {
@@ -269,9 +246,6 @@ impl BodyError {
 
 impl BodyError {
     pub(crate) fn value(part: &'static str) -> BodyError {
-        BodyError::Shape(ShapeError {
-            part,
-            fault: Fault::Value,
-        })
+        BodyError::Shape(ShapeError { part, fault: Fault::Value })
     }
 }

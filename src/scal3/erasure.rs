@@ -26,10 +26,7 @@ impl Erasure {
     /// Reads the body of a parsed kind-7 opening.
     pub fn from_body(body: Value) -> Result<Erasure, ShapeError> {
         let mut parts = Parts::new("erasure", body)?;
-        let erasure = Erasure {
-            index: parts.uint("index")?,
-            reason: parts.text("reason")?,
-        };
+        let erasure = Erasure { index: parts.uint("index")?, reason: parts.text("reason")? };
         parts.end()?;
         Ok(erasure)
     }
@@ -41,10 +38,6 @@ impl Erasure {
 
     /// The opening of the entry that logs this erasure. `salt` is 32 fresh random bytes.
     pub fn opening(&self, salt: [u8; 32]) -> OtherOpening {
-        OtherOpening {
-            kind: Kind::Erasure,
-            salt,
-            body: self.to_body(),
-        }
+        OtherOpening { kind: Kind::Erasure, salt, body: self.to_body() }
     }
 }

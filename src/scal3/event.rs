@@ -75,10 +75,7 @@ impl Event {
                 Value::Text(text) => Detail::Text(text),
                 Value::Bytes(bytes) => Detail::Bytes(bytes),
                 _ => {
-                    return Err(ShapeError {
-                        part: "detail",
-                        fault: Fault::Type,
-                    });
+                    return Err(ShapeError { part: "detail", fault: Fault::Type });
                 }
             },
         };
@@ -90,9 +87,7 @@ impl Event {
     pub fn to_body(&self) -> Value {
         Value::Array(vec![
             cbor::text(&self.name),
-            self.stream
-                .as_ref()
-                .map_or(Value::Null, StreamPlace::to_value),
+            self.stream.as_ref().map_or(Value::Null, StreamPlace::to_value),
             match &self.detail {
                 Detail::Nothing => Value::Null,
                 Detail::Text(text) => cbor::text(text),
@@ -103,11 +98,7 @@ impl Event {
 
     /// The opening of the entry that logs this event. `salt` is 32 fresh random bytes.
     pub fn opening(&self, salt: [u8; 32]) -> OtherOpening {
-        OtherOpening {
-            kind: Kind::Event,
-            salt,
-            body: self.to_body(),
-        }
+        OtherOpening { kind: Kind::Event, salt, body: self.to_body() }
     }
 }
 
@@ -124,10 +115,6 @@ impl StreamPlace {
     }
 
     fn to_value(&self) -> Value {
-        Value::Array(vec![
-            cbor::bytes(&self.credential.0),
-            cbor::uint(self.counter),
-            cbor::bytes(&self.previous.0),
-        ])
+        Value::Array(vec![cbor::bytes(&self.credential.0), cbor::uint(self.counter), cbor::bytes(&self.previous.0)])
     }
 }

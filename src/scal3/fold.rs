@@ -33,9 +33,7 @@ use crate::point::Point;
 use crate::seen::SeenOnHistory;
 use crate::state::{CredentialState, IssueError, TransitionError};
 use crate::status::{Change, StatusChange};
-use crate::verify::{
-    Authorized, CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, Submitted,
-};
+use crate::verify::{Authorized, CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, Submitted};
 
 /// What an entry did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,13 +194,8 @@ impl Fold {
             return Err(Stop::NoGenesis);
         };
         let genesis = Genesis::parse(body).map_err(Stop::Genesis)?;
-        let keys = genesis
-            .issuing_keys
-            .iter()
-            .map(|key| IssuingKey::parse(key));
-        let issuing_keys = keys
-            .collect::<Result<_, _>>()
-            .map_err(|_| Stop::GenesisKey)?;
+        let keys = genesis.issuing_keys.iter().map(|key| IssuingKey::parse(key));
+        let issuing_keys = keys.collect::<Result<_, _>>().map_err(|_| Stop::GenesisKey)?;
         let mut frontier = Frontier::new();
         let empty = frontier.root();
         frontier.push(LeafHash::of(entry))?;
@@ -270,9 +263,7 @@ impl Fold {
 
     /// All credentials, by id.
     pub fn credentials(&self) -> impl Iterator<Item = (&Hash, &CredentialState)> {
-        self.credentials
-            .iter()
-            .map(|(id, followed)| (id, &followed.state))
+        self.credentials.iter().map(|(id, followed)| (id, &followed.state))
     }
 
     /// The index of the entry with this index key.
@@ -316,14 +307,9 @@ impl Fold {
     /// Judges an entry and changes the state by it, unless it is wrong.
     fn judge(&mut self, entry: &Entry, index: u64, given: Given<'_>) -> Result<Step, Wrong> {
         if entry.time_ms < self.time_ms {
-            return Err(Wrong::TimeGoesBack {
-                last_ms: self.time_ms,
-            });
+            return Err(Wrong::TimeGoesBack { last_ms: self.time_ms });
         }
-        if let Some(at) = entry
-            .index_key
-            .and_then(|index_key| self.index_of(&index_key))
-        {
+        if let Some(at) = entry.index_key.and_then(|index_key| self.index_of(&index_key)) {
             return Err(Wrong::IndexKeyUsed { at });
         }
         match (entry.kind, given, &entry.body) {
@@ -347,8 +333,7 @@ impl Fold {
             (Kind::Status, Given::Nothing, _) => {
                 self.unopened_status = true;
                 let key = entry.index_key;
-                let named =
-                    |followed: &&mut Followed| Some(followed.state.next_status_key()) == key;
+                let named = |followed: &&mut Followed| Some(followed.state.next_status_key()) == key;
                 if let Some(followed) = self.credentials.values_mut().find(named) {
                     followed.in_doubt = true;
                 }
@@ -393,9 +378,7 @@ impl Fold {
             return Ok(Step::Unopened(Kind::Instruction));
         }
         // An instruction entry has an index key: the parser saw to that.
-        let place = Place::of(entry, index)
-            .ok_or(MetadataRefusal::IndexKey)
-            .map_err(Refusal::from)?;
+        let place = Place::of(entry, index).ok_or(MetadataRefusal::IndexKey).map_err(Refusal::from)?;
         let seen = self.seen(signed.seen());
         let authorize = |state| signed.authorize(&place, state, &self.policy, seen.as_ref());
 
@@ -411,18 +394,11 @@ impl Fold {
         state.record(&authorized)?;
 
         self.authorisations.insert(key, index);
-        let followed = Followed {
-            state,
-            last: index,
-            in_doubt: false,
-        };
+        let followed = Followed { state, last: index, in_doubt: false };
         self.credentials.insert(metadata.credential, followed);
         Ok(match missing {
             0 => Step::Instruction(authorized),
-            missing => Step::Bridged {
-                authorized,
-                missing,
-            },
+            missing => Step::Bridged { authorized, missing },
         })
     }
 
@@ -443,11 +419,7 @@ impl Fold {
         }
         let Some(followed) = self.credentials.get_mut(&change.credential) else {
             // Issued by an entry that can't be read, perhaps.
-            return if self.unopened_status {
-                Ok(Step::Unopened(Kind::Status))
-            } else {
-                Err(Wrong::UnknownCredential)
-            };
+            return if self.unopened_status { Ok(Step::Unopened(Kind::Status)) } else { Err(Wrong::UnknownCredential) };
         };
         if followed.in_doubt {
             return Ok(Step::Unopened(Kind::Status));
@@ -467,10 +439,7 @@ impl Fold {
     fn issue(&mut self, entry: &Entry, index: u64, id: &Hash, bytes: &[u8]) -> Result<(), Wrong> {
         let claims = Credential::from_stored(bytes)?;
         let provider = claims.claims().provider;
-        let key = self
-            .issuing_keys
-            .iter()
-            .find(|key| provider_id(key.as_bytes()) == provider);
+        let key = self.issuing_keys.iter().find(|key| provider_id(key.as_bytes()) == provider);
         let credential = Credential::open(bytes, key.ok_or(CredentialError::Provider)?)?;
         if credential.id() != *id || credential.claims().origin != self.genesis.origin {
             return Err(Wrong::OtherCredential);
@@ -485,14 +454,7 @@ impl Fold {
         let predecessor = predecessor.and_then(|id| self.credentials.get_mut(&id));
         let predecessor = predecessor.map(|followed| &mut followed.state);
         let state = CredentialState::issue(credential, index, predecessor)?;
-        self.credentials.insert(
-            *id,
-            Followed {
-                state,
-                last: index,
-                in_doubt: false,
-            },
-        );
+        self.credentials.insert(*id, Followed { state, last: index, in_doubt: false });
         Ok(())
     }
 
@@ -514,24 +476,15 @@ impl Fold {
         // A key that nobody in force speaks for would make the log's word for itself the root of
         // all trust, which is what genesis is.
         let old = change.old.ok_or(Wrong::KeyChange)?;
-        let signed = change_hash(
-            &self.genesis.origin,
-            change.role,
-            Some(&old.key),
-            &change.new.key,
-        );
+        let signed = change_hash(&self.genesis.origin, change.role, Some(&old.key), &change.new.key);
         for side in [&old, &change.new] {
             let key = Point::parse(&side.key).map_err(|_| Wrong::KeyChange)?;
             let signature = Signature::parse(&side.signature).map_err(|_| Wrong::KeyChange)?;
-            signature
-                .verify(&key, &signed.0)
-                .map_err(|_| Wrong::KeyChange)?;
+            signature.verify(&key, &signed.0).map_err(|_| Wrong::KeyChange)?;
         }
         let new = IssuingKey::parse(&change.new.key).map_err(|_| Wrong::KeyChange)?;
         let mut keys = self.issuing_keys.iter_mut();
-        let place = keys
-            .find(|key| key.as_bytes()[..] == old.key)
-            .ok_or(Wrong::KeyChange)?;
+        let place = keys.find(|key| key.as_bytes()[..] == old.key).ok_or(Wrong::KeyChange)?;
         *place = new;
         Ok(Step::IssuingKey)
     }

@@ -35,11 +35,7 @@ impl Genesis {
         let origin = parts.bounded_text("origin", ORIGIN_MAX)?;
         let mut list = parts.array("issuing_keys")?;
         if list.is_empty() {
-            return Err(ShapeError {
-                part: "issuing_keys",
-                fault: Fault::Size,
-            }
-            .into());
+            return Err(ShapeError { part: "issuing_keys", fault: Fault::Size }.into());
         }
         let mut issuing_keys = Vec::with_capacity(list.len());
         let mut seen = BTreeSet::new();
@@ -52,25 +48,13 @@ impl Genesis {
         }
         let policy = parts.bytes("policy")?;
         parts.end()?;
-        Ok(Genesis {
-            origin,
-            issuing_keys,
-            policy,
-        })
+        Ok(Genesis { origin, issuing_keys, policy })
     }
 
     /// The one spelling of this body.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let keys = self
-            .issuing_keys
-            .iter()
-            .map(|key| cbor::bytes(key))
-            .collect();
-        cbor::encode(&Value::Array(vec![
-            cbor::text(&self.origin),
-            Value::Array(keys),
-            cbor::bytes(&self.policy),
-        ]))
+        let keys = self.issuing_keys.iter().map(|key| cbor::bytes(key)).collect();
+        cbor::encode(&Value::Array(vec![cbor::text(&self.origin), Value::Array(keys), cbor::bytes(&self.policy)]))
     }
 
     /// The hash by which metadata names the policy.

@@ -56,10 +56,7 @@ pub fn expand_message_xmd(message: &[&[u8]], dst: &[u8], out: &mut [u8]) -> Resu
 fn tag(dst: &[u8]) -> Vec<u8> {
     let mut tag = dst.to_vec();
     let len = u8::try_from(tag.len()).unwrap_or_else(|_| {
-        tag = Sha256::new_with_prefix(b"H2C-OVERSIZE-DST-")
-            .chain_update(dst)
-            .finalize()
-            .to_vec();
+        tag = Sha256::new_with_prefix(b"H2C-OVERSIZE-DST-").chain_update(dst).finalize().to_vec();
         32
     });
     tag.push(len);
@@ -74,10 +71,7 @@ pub fn hash_to_scalars<const N: usize>(message: &[&[u8]], dst: &[u8]) -> [Scalar
     let mut uniform = [[0; 48]; N];
     // The length was bounded above, while compiling.
     let expanded = expand_message_xmd(message, dst, uniform.as_flattened_mut());
-    debug_assert!(
-        expanded.is_ok(),
-        "the constant assertion above bounds the length"
-    );
+    debug_assert!(expanded.is_ok(), "the constant assertion above bounds the length");
     uniform.map(|bytes| Scalar::reduce_wide(&bytes))
 }
 
@@ -117,8 +111,6 @@ fn frost(message: &[&[u8]], name: &[u8]) -> Scalar {
 }
 
 fn frost_digest(message: &[u8], name: &[u8]) -> [u8; 32] {
-    let hash = Sha256::new_with_prefix(FROST_CONTEXT)
-        .chain_update(name)
-        .chain_update(message);
+    let hash = Sha256::new_with_prefix(FROST_CONTEXT).chain_update(name).chain_update(message);
     hash.finalize().into()
 }

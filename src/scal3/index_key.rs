@@ -59,13 +59,7 @@ pub fn stream_key(label_secret: &[u8; 32], enrolment_id: &Hash, stream: Stream) 
         Stream::Own => 0,
         Stream::Provider => 1,
     };
-    StreamKey(
-        hmac(
-            label_secret,
-            &[b"solelog/stream/v1\0", &enrolment_id.0, &[number]],
-        )
-        .0,
-    )
+    StreamKey(hmac(label_secret, &[b"solelog/stream/v1\0", &enrolment_id.0, &[number]]).0)
 }
 
 /// The token with which a subscriber reads the opening of an own entry.
@@ -75,10 +69,7 @@ pub fn read_token(label_secret: &[u8; 32], index_key: &Hash) -> Hash {
 
 /// The index key of change `counter` of a credential's status: 0 is `issued`, then every change.
 pub fn status_index_key(credential: &Hash, counter: u64) -> Hash {
-    hmac(
-        &credential.0,
-        &[b"solelog/status/v1\0", &counter.to_be_bytes()],
-    )
+    hmac(&credential.0, &[b"solelog/status/v1\0", &counter.to_be_bytes()])
 }
 
 fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Hash {

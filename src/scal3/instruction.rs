@@ -121,11 +121,7 @@ impl Field {
     }
 
     fn to_value(&self) -> cbor::Value {
-        cbor::Value::Array(vec![
-            cbor::bytes(&self.salt),
-            cbor::text(&self.name),
-            self.value.to_value(),
-        ])
+        cbor::Value::Array(vec![cbor::bytes(&self.salt), cbor::text(&self.name), self.value.to_value()])
     }
 
     fn from_value(value: cbor::Value) -> Result<Field, ShapeError> {
@@ -143,10 +139,7 @@ impl Field {
 impl fmt::Debug for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the salt: with it, a short value could be found again from the hash.
-        f.debug_struct("Field")
-            .field("name", &self.name)
-            .field("value", &self.value)
-            .finish_non_exhaustive()
+        f.debug_struct("Field").field("name", &self.name).field("value", &self.value).finish_non_exhaustive()
     }
 }
 
@@ -174,10 +167,7 @@ impl Value {
     }
 
     fn from_value(value: cbor::Value) -> Result<Value, ShapeError> {
-        const WRONG: ShapeError = ShapeError {
-            part: "value",
-            fault: Fault::Type,
-        };
+        const WRONG: ShapeError = ShapeError { part: "value", fault: Fault::Type };
         match value {
             cbor::Value::Text(text) => Ok(Value::Text(text)),
             cbor::Value::Bytes(bytes) => Ok(Value::Bytes(bytes)),
@@ -186,9 +176,7 @@ impl Value {
                 let number = i128::from(number);
                 match u64::try_from(number) {
                     Ok(number) => Ok(Value::Uint(number)),
-                    Err(_) => u64::try_from(-1 - number)
-                        .map(Value::Nint)
-                        .map_err(|_| WRONG),
+                    Err(_) => u64::try_from(-1 - number).map(Value::Nint).map_err(|_| WRONG),
                 }
             }
             _ => Err(WRONG),
@@ -220,11 +208,7 @@ impl Document {
 
     /// The one spelling of this document.
     pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::encode(&cbor::Value::Array(vec![
-            cbor::uint(1),
-            cbor::text(&self.class),
-            write_fields(&self.fields),
-        ]))
+        cbor::encode(&cbor::Value::Array(vec![cbor::uint(1), cbor::text(&self.class), write_fields(&self.fields)]))
     }
 
     /// What is checked besides the shape: no two fields of one name, and what the class asks for.
@@ -249,14 +233,10 @@ impl Document {
 
     /// The form in which only the fields that `show` chooses can be read.
     pub fn show(&self, mut show: impl FnMut(&str) -> bool) -> Shown {
-        let (shown, hidden): (Vec<&Field>, Vec<&Field>) =
-            self.fields.iter().partition(|field| show(&field.name));
+        let (shown, hidden): (Vec<&Field>, Vec<&Field>) = self.fields.iter().partition(|field| show(&field.name));
         let mut hidden: Vec<Hash> = hidden.into_iter().map(Field::hash).collect();
         hidden.sort_unstable();
-        Shown {
-            hidden,
-            fields: shown.into_iter().cloned().collect(),
-        }
+        Shown { hidden, fields: shown.into_iter().cloned().collect() }
     }
 }
 
@@ -277,10 +257,7 @@ impl Shown {
 
     /// The fields and the class as a document, when nothing is hidden.
     pub fn into_document(self, class: &str) -> Option<Document> {
-        self.hidden.is_empty().then(|| Document {
-            class: String::from(class),
-            fields: self.fields,
-        })
+        self.hidden.is_empty().then(|| Document { class: String::from(class), fields: self.fields })
     }
 
     pub(crate) fn from_value(value: cbor::Value) -> Result<Shown, InstructionError> {
@@ -300,11 +277,7 @@ impl Shown {
     }
 
     pub(crate) fn to_value(&self) -> cbor::Value {
-        let hidden = self
-            .hidden
-            .iter()
-            .map(|hash| cbor::bytes(&hash.0))
-            .collect();
+        let hidden = self.hidden.iter().map(|hash| cbor::bytes(&hash.0)).collect();
         cbor::Value::Array(vec![cbor::Value::Array(hidden), write_fields(&self.fields)])
     }
 }
@@ -323,11 +296,7 @@ fn write_fields(fields: &[Field]) -> cbor::Value {
 
 /// All field hashes, ascending; no hash and no name twice.
 fn field_hashes(hidden: &[Hash], fields: &[Field]) -> Result<Vec<Hash>, InstructionError> {
-    let mut hashes: Vec<Hash> = hidden
-        .iter()
-        .copied()
-        .chain(fields.iter().map(Field::hash))
-        .collect();
+    let mut hashes: Vec<Hash> = hidden.iter().copied().chain(fields.iter().map(Field::hash)).collect();
     hashes.sort_unstable();
     if has_twins(&hashes) {
         return Err(InstructionError::SameField);
@@ -341,34 +310,22 @@ fn field_hashes(hidden: &[Hash], fields: &[Field]) -> Result<Vec<Hash>, Instruct
 }
 
 fn has_twins<T: PartialEq>(sorted: &[T]) -> bool {
-    sorted
-        .iter()
-        .zip(sorted.iter().skip(1))
-        .any(|(one, next)| one == next)
+    sorted.iter().zip(sorted.iter().skip(1)).any(|(one, next)| one == next)
 }
 
 fn id(class: &str, hashes: &[Hash]) -> Hash {
     let hashes = hashes.iter().map(|hash| cbor::bytes(&hash.0)).collect();
-    let whole = cbor::Value::Array(vec![
-        cbor::uint(1),
-        cbor::text(class),
-        cbor::Value::Array(hashes),
-    ]);
+    let whole = cbor::Value::Array(vec![cbor::uint(1), cbor::text(class), cbor::Value::Array(hashes)]);
     tagged("solelog/instruction/v1", &cbor::encode(&whole))
 }
 
 fn find<'a>(fields: &'a [Field], name: &str) -> Option<&'a Value> {
-    fields
-        .iter()
-        .find(|field| field.name == name)
-        .map(|field| &field.value)
+    fields.iter().find(|field| field.name == name).map(|field| &field.value)
 }
 
 /// What the classes we know ask of their fields. `complete`: nothing is hidden, so a missing field is really missing.
 fn check_class(class: &str, fields: &[Field], complete: bool) -> Result<(), InstructionError> {
-    let want = |name: &'static str, required: bool, allowed: &dyn Fn(&Value) -> bool| match find(
-        fields, name,
-    ) {
+    let want = |name: &'static str, required: bool, allowed: &dyn Fn(&Value) -> bool| match find(fields, name) {
         Some(value) if allowed(value) => Ok(()),
         Some(_) => Err(InstructionError::Typed(name)),
         None if required && complete => Err(InstructionError::Requires(name)),
@@ -376,16 +333,8 @@ fn check_class(class: &str, fields: &[Field], complete: bool) -> Result<(), Inst
     };
     match class {
         CLASS_PAYMENT => {
-            want(
-                "amount",
-                true,
-                &|value| matches!(value, Value::Uint(amount) if *amount <= AMOUNT_MAX),
-            )?;
-            want(
-                "currency",
-                true,
-                &|value| matches!(value, Value::Text(text) if !text.is_empty()),
-            )
+            want("amount", true, &|value| matches!(value, Value::Uint(amount) if *amount <= AMOUNT_MAX))?;
+            want("currency", true, &|value| matches!(value, Value::Text(text) if !text.is_empty()))
         }
         CLASS_KEY_USE => {
             want("key", true, &|value| match value {
@@ -393,22 +342,14 @@ fn check_class(class: &str, fields: &[Field], complete: bool) -> Result<(), Inst
                 Value::Bytes(bytes) => !bytes.is_empty(),
                 _ => false,
             })?;
-            want(
-                "alg",
-                true,
-                &|value| matches!(value, Value::Text(text) if !text.is_empty()),
-            )?;
+            want("alg", true, &|value| matches!(value, Value::Text(text) if !text.is_empty()))?;
             want(
                 "message_digest",
                 true,
                 &|value| matches!(value, Value::Bytes(bytes) if (32..=64).contains(&bytes.len())),
             )
         }
-        CLASS_ACTIVATE => want(
-            "credential",
-            false,
-            &|value| matches!(value, Value::Bytes(bytes) if bytes.len() == 32),
-        ),
+        CLASS_ACTIVATE => want("credential", false, &|value| matches!(value, Value::Bytes(bytes) if bytes.len() == 32)),
         _ => Ok(()),
     }
 }

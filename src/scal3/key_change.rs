@@ -79,20 +79,12 @@ impl KeyChange {
             (None, None) => None,
             _ => return Err(BodyError::value("signed_by_old")),
         };
-        Ok(KeyChange {
-            role,
-            old,
-            new: SignedKey {
-                key: new,
-                signature,
-            },
-        })
+        Ok(KeyChange { role, old, new: SignedKey { key: new, signature } })
     }
 
     /// The one spelling of this body.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let or_null =
-            |bytes: Option<&Vec<u8>>| bytes.map_or(Value::Null, |bytes| cbor::bytes(bytes));
+        let or_null = |bytes: Option<&Vec<u8>>| bytes.map_or(Value::Null, |bytes| cbor::bytes(bytes));
         cbor::encode(&Value::Array(vec![
             cbor::uint(self.role.number()),
             or_null(self.old.as_ref().map(|old| &old.key)),
@@ -118,9 +110,6 @@ fn bytes_or_null(parts: &mut Parts, part: &'static str) -> Result<Option<Vec<u8>
     match parts.value(part)? {
         Value::Null => Ok(None),
         Value::Bytes(bytes) => Ok(Some(bytes)),
-        _ => Err(ShapeError {
-            part,
-            fault: cbor::Fault::Type,
-        }),
+        _ => Err(ShapeError { part, fault: cbor::Fault::Type }),
     }
 }

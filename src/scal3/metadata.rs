@@ -103,11 +103,7 @@ impl Metadata {
                 Value::Map(ext) if ext.is_empty() => Ext {},
                 Value::Map(_) => return Err(MetadataError::UnknownExtension),
                 _ => {
-                    return Err(ShapeError {
-                        part: "ext",
-                        fault: Fault::Type,
-                    }
-                    .into());
+                    return Err(ShapeError { part: "ext", fault: Fault::Type }.into());
                 }
             },
         };
@@ -148,23 +144,12 @@ pub fn operation_hash(metadata: &[u8], instruction_id: &Hash) -> Hash {
 ///
 /// Made only from bytes nobody can alter: the record's other bytes are malleable, c is not.
 pub fn previous(credential: &Hash, sequence: u64, c: &[u8; 32]) -> Hash {
-    tagged_parts(
-        "solelog/previous/v1",
-        &[&credential.0, &sequence.to_be_bytes(), c],
-    )
+    tagged_parts("solelog/previous/v1", &[&credential.0, &sequence.to_be_bytes(), c])
 }
 
 /// A provider's challenge: `H("solelog/challenge/v1", random || D1 || E1 || credential)`.
 ///
 /// `random` must not be the seed of the nonces that `hiding` (D1) and `binding` (E1) commit to.
-pub fn challenge(
-    random: &[u8; 32],
-    hiding: &[u8; 33],
-    binding: &[u8; 33],
-    credential: &Hash,
-) -> Hash {
-    tagged_parts(
-        "solelog/challenge/v1",
-        &[random, hiding, binding, &credential.0],
-    )
+pub fn challenge(random: &[u8; 32], hiding: &[u8; 33], binding: &[u8; 33], credential: &Hash) -> Hash {
+    tagged_parts("solelog/challenge/v1", &[random, hiding, binding, &credential.0])
 }

@@ -133,11 +133,7 @@ impl AnyOpening {
         match parts.uint("version")? {
             1 => Opening::read(parts).map(AnyOpening::Instruction),
             2 => OtherOpening::read(parts).map(AnyOpening::Other),
-            _ => Err(ShapeError {
-                part: "version",
-                fault: Fault::Value,
-            }
-            .into()),
+            _ => Err(ShapeError { part: "version", fault: Fault::Value }.into()),
         }
     }
 }
@@ -173,12 +169,7 @@ impl Opening {
             other => OpeningError::Shown(other),
         })?;
         parts.end()?;
-        Ok(Opening {
-            profile,
-            record,
-            evidence,
-            shown,
-        })
+        Ok(Opening { profile, record, evidence, shown })
     }
 
     /// The one spelling of this opening.
@@ -219,11 +210,7 @@ impl OtherOpening {
         if kind == Kind::Instruction || kind.is_public() {
             return Err(OpeningError::Kind);
         }
-        let opening = OtherOpening {
-            kind,
-            salt: parts.fixed("salt")?,
-            body: parts.value("body")?,
-        };
+        let opening = OtherOpening { kind, salt: parts.fixed("salt")?, body: parts.value("body")? };
         parts.end()?;
         Ok(opening)
     }

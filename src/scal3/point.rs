@@ -62,10 +62,7 @@ impl Point {
             return Err(EncodingError::PointTag);
         }
         let affine = decode(bytes)?;
-        Ok(Point {
-            affine,
-            bytes: *bytes,
-        })
+        Ok(Point { affine, bytes: *bytes })
     }
 
     /// Reads the compressed form from a slice.
@@ -139,9 +136,7 @@ impl Point {
 
 fn decode(bytes: &[u8]) -> Result<AffinePoint, EncodingError> {
     let encoded = Sec1Point::from_bytes(bytes).map_err(|_| EncodingError::NotOnCurve)?;
-    AffinePoint::from_sec1_point(&encoded)
-        .into_option()
-        .ok_or(EncodingError::NotOnCurve)
+    AffinePoint::from_sec1_point(&encoded).into_option().ok_or(EncodingError::NotOnCurve)
 }
 
 impl PartialEq for Point {
@@ -170,17 +165,12 @@ impl Scalar {
     /// # Errors
     /// [`EncodingError::ScalarRange`] when the number is not below the order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Scalar, EncodingError> {
-        p256::Scalar::from_repr(FieldBytes::from(*bytes))
-            .into_option()
-            .map(Scalar)
-            .ok_or(EncodingError::ScalarRange)
+        p256::Scalar::from_repr(FieldBytes::from(*bytes)).into_option().map(Scalar).ok_or(EncodingError::ScalarRange)
     }
 
     /// Takes a hash string as a number and reduces it.
     pub fn reduce(bytes: &[u8; 32]) -> Scalar {
-        Scalar(<p256::Scalar as Reduce<U256>>::reduce(
-            &U256::from_be_slice(bytes),
-        ))
+        Scalar(<p256::Scalar as Reduce<U256>>::reduce(&U256::from_be_slice(bytes)))
     }
 
     /// Takes 48 bytes as a number and reduces it: the last step of `hash_to_field` (RFC 9380).

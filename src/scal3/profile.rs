@@ -33,9 +33,6 @@ impl Profile {
     }
 
     pub(crate) fn parse(number: u64) -> Result<Profile, ShapeError> {
-        Profile::new(number).ok_or(ShapeError {
-            part: "profile",
-            fault: Fault::Value,
-        })
+        Profile::new(number).ok_or(ShapeError { part: "profile", fault: Fault::Value })
     }
 }

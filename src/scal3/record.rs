@@ -113,19 +113,10 @@ impl Parts<'_> {
 }
 
 /// What the joint key signs.
-pub fn joint_message(
-    profile: Profile,
-    binding_key: &[u8; 33],
-    metadata: &[u8],
-    instruction_id: &Hash,
-) -> Vec<u8> {
+pub fn joint_message(profile: Profile, binding_key: &[u8; 33], metadata: &[u8], instruction_id: &Hash) -> Vec<u8> {
     match profile {
         Profile::EcSdsa => [&binding_key[..], metadata, &instruction_id.0].concat(),
-        Profile::Transcript => [
-            &binding_key[..],
-            &operation_hash(metadata, instruction_id).0,
-        ]
-        .concat(),
+        Profile::Transcript => [&binding_key[..], &operation_hash(metadata, instruction_id).0].concat(),
     }
 }
 
@@ -216,16 +207,7 @@ impl<'a> Cut<'a> {
                 let (rest, c) = rest.split_last_chunk()?;
                 let (metadata, instruction_id) = rest.split_last_chunk()?;
                 let check = Check::Checksum(*checksum);
-                Some(Cut {
-                    binding_key,
-                    metadata,
-                    instruction_id,
-                    c,
-                    z,
-                    check,
-                    device_sig,
-                    binding_sig,
-                })
+                Some(Cut { binding_key, metadata, instruction_id, c, z, check, device_sig, binding_sig })
             }
             Profile::Transcript => {
                 let (c, rest) = record.split_first_chunk()?;
@@ -236,16 +218,7 @@ impl<'a> Cut<'a> {
                 let (z, rest) = rest.split_first_chunk()?;
                 let (metadata, instruction_id) = rest.split_last_chunk()?;
                 let check = Check::Tag(*tag);
-                Some(Cut {
-                    binding_key,
-                    metadata,
-                    instruction_id,
-                    c,
-                    z,
-                    check,
-                    device_sig,
-                    binding_sig,
-                })
+                Some(Cut { binding_key, metadata, instruction_id, c, z, check, device_sig, binding_sig })
             }
         }
     }
@@ -259,14 +232,10 @@ impl Record {
     pub fn parse(profile: Profile, bytes: &[u8]) -> Result<Record, RecordError> {
         let cut = Cut::new(profile, bytes).ok_or(RecordError::TooShort)?;
         let binding_key = Point::from_bytes(cut.binding_key).map_err(RecordError::BindingKey)?;
-        profile
-            .challenge()
-            .check(cut.c)
-            .map_err(RecordError::Challenge)?;
+        profile.challenge().check(cut.c).map_err(RecordError::Challenge)?;
         let z = Scalar::from_bytes(cut.z).map_err(RecordError::Response)?;
         let device_sig = Signature::from_bytes(cut.device_sig).map_err(RecordError::DeviceSig)?;
-        let binding_sig =
-            Signature::from_bytes(cut.binding_sig).map_err(RecordError::BindingSig)?;
+        let binding_sig = Signature::from_bytes(cut.binding_sig).map_err(RecordError::BindingSig)?;
         let metadata = Metadata::parse(cut.metadata)?;
         Ok(Record {
             binding_key,

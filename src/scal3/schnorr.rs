@@ -73,19 +73,9 @@ impl Challenge {
     ///
     /// # Errors
     /// [`JointError::Identity`], then [`JointError::Mismatch`].
-    pub fn verify(
-        self,
-        joint_key: &Point,
-        message: &[&[u8]],
-        c: &[u8; 32],
-        z: &Scalar,
-    ) -> Result<(), JointError> {
+    pub fn verify(self, joint_key: &Point, message: &[&[u8]], c: &[u8; 32], z: &Scalar) -> Result<(), JointError> {
         let commitment = commitment(joint_key, c, z).ok_or(JointError::Identity)?;
-        if self.compute(&commitment, joint_key, message) == *c {
-            Ok(())
-        } else {
-            Err(JointError::Mismatch)
-        }
+        if self.compute(&commitment, joint_key, message) == *c { Ok(()) } else { Err(JointError::Mismatch) }
     }
 }
 
@@ -129,9 +119,7 @@ impl IsoVariant {
     /// # Errors
     /// [`IsoError::Encoding`], then [`IsoError::Signature`].
     pub fn verify(self, key: &Point, message: &[u8], signature: &[u8]) -> Result<(), IsoError> {
-        let (r, s) = signature
-            .split_last_chunk::<32>()
-            .ok_or(EncodingError::Length)?;
+        let (r, s) = signature.split_last_chunk::<32>().ok_or(EncodingError::Length)?;
         let expected = if self == IsoVariant::EcFsdsa { 64 } else { 32 };
         if r.len() != expected {
             return Err(EncodingError::Length.into());
@@ -145,19 +133,10 @@ impl IsoVariant {
         let witness = commitment(key, &challenge, &s).ok_or(BadSignature)?;
         let (x, y) = witness.coordinates();
         let found = match self {
-            IsoVariant::EcSdsa => Challenge::EcSdsa
-                .compute(&witness, key, &[message])
-                .to_vec(),
-            IsoVariant::EcSdsaOpt => Sha256::new_with_prefix(x)
-                .chain_update(message)
-                .finalize()
-                .to_vec(),
+            IsoVariant::EcSdsa => Challenge::EcSdsa.compute(&witness, key, &[message]).to_vec(),
+            IsoVariant::EcSdsaOpt => Sha256::new_with_prefix(x).chain_update(message).finalize().to_vec(),
             IsoVariant::EcFsdsa => [x, y].concat(),
         };
-        if found == r {
-            Ok(())
-        } else {
-            Err(BadSignature.into())
-        }
+        if found == r { Ok(()) } else { Err(BadSignature.into()) }
     }
 }

@@ -37,11 +37,7 @@ impl SeenOnHistory {
     /// # Errors
     /// [`OtherRoot`].
     pub fn by_root(seen: &TreeHead, computed: &Hash) -> Result<SeenOnHistory, OtherRoot> {
-        if seen.root == *computed {
-            Ok(SeenOnHistory(*seen))
-        } else {
-            Err(OtherRoot)
-        }
+        if seen.root == *computed { Ok(SeenOnHistory(*seen)) } else { Err(OtherRoot) }
     }
 
     /// The head.

@@ -158,8 +158,7 @@ impl CredentialState {
     /// # Errors
     /// [`TransitionError::NotNext`] when the authorisation was made on another state.
     pub fn record(&mut self, authorized: &Authorized) -> Result<(), TransitionError> {
-        let next = *authorized.credential() == self.credential.id()
-            && authorized.sequence() == self.next_sequence;
+        let next = *authorized.credential() == self.credential.id() && authorized.sequence() == self.next_sequence;
         let after = self.next_sequence.checked_add(1).filter(|_| next);
         self.next_sequence = after.ok_or(TransitionError::NotNext)?;
         self.previous = *authorized.next_previous();
@@ -181,10 +180,7 @@ impl CredentialState {
         if self.hold == Hold::Revoked {
             return Err(TransitionError::Revoked);
         }
-        let counter = self
-            .status_counter
-            .checked_add(1)
-            .ok_or(TransitionError::Revoked)?;
+        let counter = self.status_counter.checked_add(1).ok_or(TransitionError::Revoked)?;
         match change {
             Change::Issued(_) => return Err(TransitionError::Issued),
             Change::Activated(index) => {
@@ -278,8 +274,7 @@ impl CredentialState {
     pub(crate) fn activate_unopened(&mut self, index: u64) -> Result<(), TransitionError> {
         let first_record = self.first_record;
         self.first_record.get_or_insert(index);
-        self.change(&Change::Activated(index))
-            .inspect_err(|_| self.first_record = first_record)
+        self.change(&Change::Activated(index)).inspect_err(|_| self.first_record = first_record)
     }
 
     /// The one spelling of this state.
@@ -326,11 +321,7 @@ impl CredentialState {
                 1 => Hold::Suspended,
                 2 => Hold::Revoked,
                 _ => {
-                    return Err(ShapeError {
-                        part: "hold",
-                        fault: Fault::Value,
-                    }
-                    .into());
+                    return Err(ShapeError { part: "hold", fault: Fault::Value }.into());
                 }
             },
             vouched: flag(&mut parts, "vouched")?,
@@ -343,10 +334,7 @@ impl CredentialState {
 
 fn index_or_null(parts: &mut Parts, part: &'static str) -> Result<Option<u64>, ShapeError> {
     const fn wrong(part: &'static str) -> ShapeError {
-        ShapeError {
-            part,
-            fault: Fault::Type,
-        }
+        ShapeError { part, fault: Fault::Type }
     }
     match parts.value(part)? {
         Value::Null => Ok(None),
@@ -358,9 +346,6 @@ fn index_or_null(parts: &mut Parts, part: &'static str) -> Result<Option<u64>, S
 fn flag(parts: &mut Parts, part: &'static str) -> Result<bool, ShapeError> {
     match parts.value(part)? {
         Value::Bool(flag) => Ok(flag),
-        _ => Err(ShapeError {
-            part,
-            fault: Fault::Type,
-        }),
+        _ => Err(ShapeError { part, fault: Fault::Type }),
     }
 }

@@ -87,10 +87,7 @@ impl StatusChange {
             4 => Change::Revoked(parts.text("detail")?),
             5 => Change::Recovered(parts.text("detail")?),
             _ => {
-                return Err(ShapeError {
-                    part: "change",
-                    fault: Fault::Value,
-                });
+                return Err(ShapeError { part: "change", fault: Fault::Value });
             }
         };
         parts.end()?;
@@ -99,10 +96,7 @@ impl StatusChange {
 
     /// Parses the deterministic CBOR of a body.
     pub fn parse(body: &[u8]) -> Result<StatusChange, BodyError> {
-        Ok(StatusChange::from_body(cbor::decode(
-            body,
-            crate::limits::OPENING_MAX,
-        )?)?)
+        Ok(StatusChange::from_body(cbor::decode(body, crate::limits::OPENING_MAX)?)?)
     }
 
     /// The body as a value.
@@ -115,11 +109,7 @@ impl StatusChange {
             | Change::Revoked(reason)
             | Change::Recovered(reason) => cbor::text(reason),
         };
-        Value::Array(vec![
-            cbor::uint(self.change.number()),
-            cbor::bytes(&self.credential.0),
-            detail,
-        ])
+        Value::Array(vec![cbor::uint(self.change.number()), cbor::bytes(&self.credential.0), detail])
     }
 
     /// The one spelling of this body.
@@ -129,10 +119,6 @@ impl StatusChange {
 
     /// The opening of the entry that logs this change. `salt` is 32 fresh random bytes.
     pub fn opening(&self, salt: [u8; 32]) -> OtherOpening {
-        OtherOpening {
-            kind: Kind::Status,
-            salt,
-            body: self.to_body(),
-        }
+        OtherOpening { kind: Kind::Status, salt, body: self.to_body() }
     }
 }

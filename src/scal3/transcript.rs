@@ -151,10 +151,6 @@ impl<'a> Parts<'a> {
     }
 
     fn end(&self) -> Result<(), Failed> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Failed::Length)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Failed::Length) }
     }
 }

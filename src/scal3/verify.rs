@@ -229,9 +229,7 @@ impl Refusal {
                 CredentialRefusal::Revoked => "revoked",
                 CredentialRefusal::Successor => "successor",
             },
-            Refusal::Binding(_) | Refusal::Device(_) | Refusal::Joint(JointRefusal::Mismatch) => {
-                "signature"
-            }
+            Refusal::Binding(_) | Refusal::Device(_) | Refusal::Joint(JointRefusal::Mismatch) => "signature",
             Refusal::Joint(JointRefusal::Identity) => "identity",
             Refusal::Evidence(EvidenceRefusal::UnknownKind { .. }) => "unknown-kind",
             Refusal::Metadata(refusal) => match refusal {
@@ -277,11 +275,7 @@ impl Place {
     /// The place of an entry that has an index key.
     pub fn of(entry: &Entry, index: u64) -> Option<Place> {
         let index_key = entry.index_key?;
-        Some(Place {
-            index,
-            time_ms: entry.time_ms,
-            index_key,
-        })
+        Some(Place { index, time_ms: entry.time_ms, index_key })
     }
 }
 
@@ -309,20 +303,12 @@ impl Submitted {
         let record = Record::parse(opening.profile, &opening.record)?;
         let metadata = record.metadata();
         let size = TreeSize::new(metadata.seen_size).map_err(|_| ParseRefusal::SeenSize)?;
-        let seen = TreeHead {
-            size,
-            root: metadata.seen_root,
-        };
+        let seen = TreeHead { size, root: metadata.seen_root };
         // Rules read the shown fields, so they must be the ones that were signed.
         if opening.shown.id(&metadata.class)? != *record.instruction_id() {
             return Err(ParseRefusal::OtherInstruction);
         }
-        Ok(Submitted {
-            opening,
-            record,
-            seen,
-            commitment: opening::commitment(bytes),
-        })
+        Ok(Submitted { opening, record, seen, commitment: opening::commitment(bytes) })
     }
 
     /// The log metadata. Signed by nobody as yet.
@@ -378,13 +364,8 @@ impl Submitted {
         if self.record.profile() != claims.profile {
             return Err(CredentialRefusal::Profile.into());
         }
-        let job = self
-            .record
-            .job(*credential.joint_key(), *credential.device_key());
-        Ok(Bound {
-            submitted: self,
-            job,
-        })
+        let job = self.record.job(*credential.joint_key(), *credential.device_key());
+        Ok(Bound { submitted: self, job })
     }
 
     /// The checks that are the same at every place: credential, binding, device, joint, evidence.
@@ -431,11 +412,7 @@ pub fn check_batch(engine: &impl VerifyBatch, records: Vec<Bound>) -> Vec<Result
     if let Some(rest) = jobs.get(verdicts.len()..) {
         verdicts.extend(Plain.verify_batch(rest));
     }
-    records
-        .into_iter()
-        .zip(verdicts)
-        .map(|(bound, verdict)| bound.judge(verdict))
-        .collect()
+    records.into_iter().zip(verdicts).map(|(bound, verdict)| bound.judge(verdict)).collect()
 }
 
 /// A record whose three signatures hold. It was authorised with two factors, for the log, provider
@@ -518,22 +495,10 @@ impl Signed {
     }
 
     fn check_time(&self, place: &Place) -> Result<(), MetadataRefusal> {
-        let &Metadata {
-            expires_ms,
-            time_ms,
-            seen_size,
-            ..
-        } = self.metadata();
-        let &Place {
-            index,
-            time_ms: entry_ms,
-            ..
-        } = place;
+        let &Metadata { expires_ms, time_ms, seen_size, .. } = self.metadata();
+        let &Place { index, time_ms: entry_ms, .. } = place;
         if entry_ms > expires_ms {
-            return Err(MetadataRefusal::Expired {
-                expires_ms,
-                entry_ms,
-            });
+            return Err(MetadataRefusal::Expired { expires_ms, entry_ms });
         }
         if entry_ms.abs_diff(time_ms) > TIME_TOLERANCE_MS {
             return Err(MetadataRefusal::Time { time_ms, entry_ms });
@@ -545,11 +510,7 @@ impl Signed {
     }
 
     fn check_index_key(&self, place: &Place) -> Result<(), MetadataRefusal> {
-        if self.metadata().index_key == place.index_key {
-            Ok(())
-        } else {
-            Err(MetadataRefusal::IndexKey)
-        }
+        if self.metadata().index_key == place.index_key { Ok(()) } else { Err(MetadataRefusal::IndexKey) }
     }
 
     fn check_metadata(
@@ -581,10 +542,7 @@ impl Signed {
         let (seen_size, issued_at) = (metadata.seen_size, state.issued_at());
         match state.status() {
             Status::Issued if found == 0 && seen_size > issued_at => Ok(()),
-            Status::Issued if found == 0 => Err(MetadataRefusal::SeenBeforeIssue {
-                seen_size,
-                issued_at,
-            }),
+            Status::Issued if found == 0 => Err(MetadataRefusal::SeenBeforeIssue { seen_size, issued_at }),
             Status::Active if found > 0 => Ok(()),
             _ => Err(MetadataRefusal::NotActive),
         }
@@ -592,11 +550,7 @@ impl Signed {
 }
 
 /// The part of the credential check that depends on the place.
-fn check_status(
-    metadata: &Metadata,
-    place: &Place,
-    state: &CredentialState,
-) -> Result<(), CredentialRefusal> {
+fn check_status(metadata: &Metadata, place: &Place, state: &CredentialState) -> Result<(), CredentialRefusal> {
     let claims = state.credential().claims();
     if metadata.credential != state.credential().id() {
         return Err(CredentialRefusal::Other);

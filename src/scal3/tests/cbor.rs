@@ -40,10 +40,7 @@ fn deterministic_encodings_are_told_from_others() {
             }
         }
     }
-    assert!(
-        taken >= 9 && foreign >= 20 && refused >= 4,
-        "{taken} {foreign} {refused}"
-    );
+    assert!(taken >= 9 && foreign >= 20 && refused >= 4, "{taken} {foreign} {refused}");
 }
 
 /// A map with these keys in this order is deterministic when the order is bytewise, and not when
@@ -108,44 +105,26 @@ fn declared_lengths_and_depths_cost_nothing() {
     assert_eq!(check_deterministic(&deep), Err(CborError::Depth));
     let allowed = [&[0x81; 8][..], &[0]].concat();
     assert!(cbor::decode(&allowed, 9).is_ok());
-    assert_eq!(
-        cbor::decode(&allowed, 8),
-        Err(CborError::TooLong { len: 9, max: 8 })
-    );
+    assert_eq!(cbor::decode(&allowed, 8), Err(CborError::TooLong { len: 9, max: 8 }));
 }
 
 #[test]
 fn floats_have_one_spelling() {
     // Every f16, widened, shortens again; a bit that f16 does not have stops it.
     for half in 0..=u16::MAX {
-        assert_eq!(
-            check_deterministic(&[&[0xf9], &half.to_be_bytes()[..]].concat()),
-            Ok(())
-        );
+        assert_eq!(check_deterministic(&[&[0xf9], &half.to_be_bytes()[..]].concat()), Ok(()));
         let single = widen(half);
         let item = [&[0xfa], &single.to_be_bytes()[..]].concat();
-        assert_eq!(
-            check_deterministic(&item),
-            Err(CborError::FloatNotShortest),
-            "{half:04x}"
-        );
+        assert_eq!(check_deterministic(&item), Err(CborError::FloatNotShortest), "{half:04x}");
         let odd = [&[0xfa], &(single | 1).to_be_bytes()[..]].concat();
         assert_eq!(check_deterministic(&odd), Ok(()), "{half:04x}");
     }
     // The same one step up, with the processor's own conversion as the other opinion.
     for step in 0..200_000_u32 {
         let single = f32::from_bits(step.wrapping_mul(0x9e37_79b9));
-        let double = if single.is_nan() {
-            f64::INFINITY
-        } else {
-            f64::from(single)
-        };
+        let double = if single.is_nan() { f64::INFINITY } else { f64::from(single) };
         let item = [&[0xfb], &double.to_be_bytes()[..]].concat();
-        assert_eq!(
-            check_deterministic(&item),
-            Err(CborError::FloatNotShortest),
-            "{double}"
-        );
+        assert_eq!(check_deterministic(&item), Err(CborError::FloatNotShortest), "{double}");
         let near = f64::from_bits(double.to_bits() ^ 1);
         let item = [&[0xfb], &near.to_be_bytes()[..]].concat();
         assert_eq!(check_deterministic(&item), Ok(()), "{near}");
@@ -196,26 +175,14 @@ fn a_cose_key_is_used_with_its_own_algorithm_only() {
     let Some(file) = json("cose/sign1.json") else {
         return;
     };
-    let good: Vec<&Value> = cases(&file, "cases")
-        .iter()
-        .filter(|case| case["want"] == "ok")
-        .collect();
+    let good: Vec<&Value> = cases(&file, "cases").iter().filter(|case| case["want"] == "ok").collect();
     let ecdsa = good.iter().find(|case| case["alg"] == "ES256").unwrap();
     let eddsa = good.iter().find(|case| case["alg"] == "EdDSA").unwrap();
     let message = bytes(ecdsa, "cborHex");
     let aad = bytes(ecdsa, "externalAadHex");
-    assert_eq!(
-        cose::verify_sign1(&message, &aad, &key(eddsa)),
-        Err(cose::CoseError::Algorithm)
-    );
-    assert_eq!(
-        cose::verify_sign1(&message, b"another", &key(ecdsa)),
-        Err(cose::CoseError::Signature)
-    );
-    assert_eq!(
-        cose::verify_sign1(&message[1..], &aad, &key(ecdsa)),
-        Err(cose::CoseError::Form)
-    );
+    assert_eq!(cose::verify_sign1(&message, &aad, &key(eddsa)), Err(cose::CoseError::Algorithm));
+    assert_eq!(cose::verify_sign1(&message, b"another", &key(ecdsa)), Err(cose::CoseError::Signature));
+    assert_eq!(cose::verify_sign1(&message[1..], &aad, &key(ecdsa)), Err(cose::CoseError::Form));
 }
 
 /// A countersignature may carry a header with a countersignature. Four kilobytes of that would take a
@@ -225,8 +192,7 @@ fn cose_countersignatures_are_refused_before_they_nest() {
     let mut header = vec![0xa0];
     while header.len() < 4000 {
         let inner = cbor::bytes(&header);
-        let signature =
-            cbor::Value::Array(vec![inner, cbor::Value::Map(Vec::new()), cbor::bytes(&[0])]);
+        let signature = cbor::Value::Array(vec![inner, cbor::Value::Map(Vec::new()), cbor::bytes(&[0])]);
         header = cbor::encode(&cbor::Value::Map(vec![(cbor::uint(7), signature)]));
     }
     let mut message = vec![0xd2];

@@ -8,8 +8,7 @@ use scal3::instruction::Value as FieldValue;
 use scal3::key_change::{KeyChange, Role, SignedKey};
 use scal3::opening::Evidence;
 use scal3::{
-    Change, Claims, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening, Profile,
-    StatusChange, cbor,
+    Change, Claims, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening, Profile, StatusChange, cbor,
 };
 use serde_json::Value;
 
@@ -30,11 +29,7 @@ fn accepts(schema: &str, bytes: &[u8]) -> bool {
 const H: Hash = Hash([7; 32]);
 
 fn document() -> Document {
-    let field = |name: &str, value| Field {
-        salt: [1; 16],
-        name: name.into(),
-        value,
-    };
+    let field = |name: &str, value| Field { salt: [1; 16], name: name.into(), value };
     Document {
         class: "payment".into(),
         fields: vec![
@@ -89,103 +84,37 @@ fn claims() -> Claims {
 
 #[test]
 fn what_the_code_writes_is_what_the_schemas_say() {
-    let genesis = Genesis {
-        origin: "log.example/1".into(),
-        issuing_keys: vec![[2; 33]],
-        policy: vec![],
-    };
-    let key = SignedKey {
-        key: vec![1; 33],
-        signature: vec![2; 64],
-    };
-    let added = KeyChange {
-        role: Role::Log,
-        old: None,
-        new: key.clone(),
-    };
-    let rotated = KeyChange {
-        old: Some(key),
-        ..added.clone()
-    };
-    let status = |change| StatusChange {
-        credential: H,
-        change,
-    };
-    let event = Event {
-        name: "attempt".into(),
-        stream: None,
-        detail: Detail::Bytes(vec![]),
-    };
-    let placed = StreamPlace {
-        credential: H,
-        counter: 3,
-        previous: H,
-    };
-    let about = Event {
-        stream: Some(placed),
-        detail: Detail::Nothing,
-        ..event.clone()
-    };
+    let genesis = Genesis { origin: "log.example/1".into(), issuing_keys: vec![[2; 33]], policy: vec![] };
+    let key = SignedKey { key: vec![1; 33], signature: vec![2; 64] };
+    let added = KeyChange { role: Role::Log, old: None, new: key.clone() };
+    let rotated = KeyChange { old: Some(key), ..added.clone() };
+    let status = |change| StatusChange { credential: H, change };
+    let event = Event { name: "attempt".into(), stream: None, detail: Detail::Bytes(vec![]) };
+    let placed = StreamPlace { credential: H, counter: 3, previous: H };
+    let about = Event { stream: Some(placed), detail: Detail::Nothing, ..event.clone() };
     let shown = document().show(|name| name == "amount");
-    let evidence = Evidence {
-        kind: "x".into(),
-        participant: H,
-        authenticator: H,
-        blob: Vec::new(),
-    };
-    let opening = Opening {
-        profile: Profile::Transcript,
-        record: vec![0; 600],
-        evidence: vec![evidence],
-        shown,
-    };
-    let erasure = scal3::erasure::Erasure {
-        index: 4,
-        reason: "asked".into(),
-    };
-    let successor = Claims {
-        predecessor: Some(H),
-        ordinal: 1,
-        ..claims()
-    };
+    let evidence = Evidence { kind: "x".into(), participant: H, authenticator: H, blob: Vec::new() };
+    let opening = Opening { profile: Profile::Transcript, record: vec![0; 600], evidence: vec![evidence], shown };
+    let erasure = scal3::erasure::Erasure { index: 4, reason: "asked".into() };
+    let successor = Claims { predecessor: Some(H), ordinal: 1, ..claims() };
 
     let written: Vec<(&str, Vec<u8>)> = vec![
         ("instruction", document().to_bytes()),
         ("metadata", metadata().to_bytes()),
         ("opening", opening.to_bytes()),
-        (
-            "opening",
-            status(Change::Revoked("lost".into()))
-                .opening([0; 32])
-                .to_bytes(),
-        ),
+        ("opening", status(Change::Revoked("lost".into())).opening([0; 32]).to_bytes()),
         ("opening", erasure.opening([0; 32]).to_bytes()),
         ("opening", event.opening([0; 32]).to_bytes()),
-        (
-            "entry",
-            Entry::committed(Kind::Instruction, 1, H, Some(H)).to_bytes(),
-        ),
-        (
-            "entry",
-            Entry::committed(Kind::Event, 1, H, None).to_bytes(),
-        ),
-        (
-            "entry",
-            Entry::committed(Kind::Erasure, 1, H, None).to_bytes(),
-        ),
-        (
-            "entry",
-            Entry::public(Kind::Genesis, 1, genesis.to_bytes()).to_bytes(),
-        ),
+        ("entry", Entry::committed(Kind::Instruction, 1, H, Some(H)).to_bytes()),
+        ("entry", Entry::committed(Kind::Event, 1, H, None).to_bytes()),
+        ("entry", Entry::committed(Kind::Erasure, 1, H, None).to_bytes()),
+        ("entry", Entry::public(Kind::Genesis, 1, genesis.to_bytes()).to_bytes()),
         ("genesis", genesis.to_bytes()),
         ("key", added.to_bytes()),
         ("key", rotated.to_bytes()),
         ("status", status(Change::Issued(vec![1])).to_bytes()),
         ("status", status(Change::Activated(9)).to_bytes()),
-        (
-            "status",
-            status(Change::Suspended(String::new())).to_bytes(),
-        ),
+        ("status", status(Change::Suspended(String::new())).to_bytes()),
         ("erasure", cbor::encode(&erasure.to_body())),
         ("event", cbor::encode(&event.to_body())),
         ("event", cbor::encode(&about.to_body())),
@@ -203,27 +132,14 @@ fn what_the_code_writes_is_what_the_schemas_say() {
         };
         let array = |items: Vec<cbor::Value>| cbor::encode(&cbor::Value::Array(items));
         let (last, rest) = items.split_last().unwrap();
-        assert!(
-            !accepts(&schema, &array(rest.to_vec())),
-            "{name} without {last:?}"
-        );
-        let longer = items
-            .iter()
-            .cloned()
-            .chain([cbor::uint(0), cbor::uint(0)])
-            .collect();
+        assert!(!accepts(&schema, &array(rest.to_vec())), "{name} without {last:?}");
+        let longer = items.iter().cloned().chain([cbor::uint(0), cbor::uint(0)]).collect();
         assert!(!accepts(&schema, &array(longer)), "{name} with two more");
         let mut other = items;
         other[0] = cbor::Value::Array(Vec::new());
-        assert!(
-            !accepts(&schema, &array(other)),
-            "{name} with another first element"
-        );
+        assert!(!accepts(&schema, &array(other)), "{name} with another first element");
     }
-    assert!(!accepts(
-        &schema("record"),
-        &cbor::encode(&cbor::bytes(&[0; 300]))
-    ));
+    assert!(!accepts(&schema("record"), &cbor::encode(&cbor::bytes(&[0; 300]))));
 }
 
 /// Whether CDDL can express the fault of this case: the shape, and the few choices that are types in CDDL.
@@ -232,12 +148,10 @@ fn in_cddl(case: &Value, reason: &str) -> bool {
         // The first byte of a point; a key that is listed twice.
         "shape/joint_key/value" | "shape/device_key/value" | "shape/issuing_keys/value" => false,
         // The right header or tag, spelt in another way.
-        "headers" | "tag" => !matches!(
-            case["id"].as_str(),
-            Some("18-in-two-bytes" | "protected-not-shortest" | "protected-trailing")
-        ),
-        "unknown-extension" | "unknown-kind" | "kind" | "index-key" | "body"
-        | "too-much-evidence" => true,
+        "headers" | "tag" => {
+            !matches!(case["id"].as_str(), Some("18-in-two-bytes" | "protected-not-shortest" | "protected-trailing"))
+        }
+        "unknown-extension" | "unknown-kind" | "kind" | "index-key" | "body" | "too-much-evidence" => true,
         _ => reason.starts_with("shape/"),
     }
 }
@@ -253,8 +167,7 @@ fn schemas_and_vectors_agree() {
         }
         for file in std::fs::read_dir(&name).unwrap() {
             let path = file.unwrap().path();
-            let file: Value =
-                serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
             for case in file["cases"].as_array().unwrap() {
                 let (Some(hex), None) = (case["hex"].as_str(), case.get("zeros")) else {
                     continue;
@@ -277,11 +190,6 @@ fn schemas_and_vectors_agree() {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(good >= 50 && bad >= 400, "{good} {bad}");
 }

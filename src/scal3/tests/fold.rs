@@ -27,30 +27,17 @@ fn push_erased(log: &mut Log, draft: &Draft) -> Step {
 /// Appends, and shows that this changes nothing but the tree.
 fn refused(log: &mut Log, entry: &Entry, opening: Option<&[u8]>) -> Wrong {
     let before = (log.fold.policy().to_owned(), states(log), log.size());
-    let Step::Wrong(wrong) = log.push(entry, opening) else {
-        panic!("not wrong")
-    };
-    assert_eq!(
-        (log.fold.policy().to_owned(), states(log), log.size() - 1),
-        before
-    );
+    let Step::Wrong(wrong) = log.push(entry, opening) else { panic!("not wrong") };
+    assert_eq!((log.fold.policy().to_owned(), states(log), log.size() - 1), before);
     wrong
 }
 
 fn states(log: &Log) -> Vec<Vec<u8>> {
-    log.fold
-        .credentials()
-        .map(|(_, state)| state.to_bytes())
-        .collect()
+    log.fold.credentials().map(|(_, state)| state.to_bytes()).collect()
 }
 
 fn salted(kind: Kind, body: cbor::Value) -> Vec<u8> {
-    OtherOpening {
-        kind,
-        salt: [9; 32],
-        body,
-    }
-    .to_bytes()
+    OtherOpening { kind, salt: [9; 32], body }.to_bytes()
 }
 
 #[test]
@@ -68,9 +55,7 @@ fn a_log_in_order_folds_into_its_state() {
             log.time_ms += 5000;
             let draft = log.draft(person);
             let index = log.size();
-            let Step::Instruction(authorized) = log.append(&draft) else {
-                panic!("refused")
-            };
+            let Step::Instruction(authorized) = log.append(&draft) else { panic!("refused") };
             assert_eq!((authorized.sequence(), authorized.index()), (turn, index));
             assert_eq!(log.fold.index_of(&draft.metadata.index_key), Some(index));
             let key = authorized.authorisation_key();
@@ -91,23 +76,13 @@ fn a_log_in_order_folds_into_its_state() {
 fn a_fold_begins_with_a_genesis_and_meets_no_other() {
     let mut log = Log::new();
     let genesis = log.entries[0].clone();
-    assert_eq!(
-        log.fold.apply(&genesis, None).unwrap_err(),
-        Stop::SecondGenesis
-    );
+    assert_eq!(log.fold.apply(&genesis, None).unwrap_err(), Stop::SecondGenesis);
     let policy = Entry::public(Kind::Policy, START_MS, cbor::encode(&cbor::bytes(POLICY)));
-    assert_eq!(
-        Fold::start(&policy.to_bytes()).unwrap_err(),
-        Stop::NoGenesis
-    );
+    assert_eq!(Fold::start(&policy.to_bytes()).unwrap_err(), Stop::NoGenesis);
     // No point of the curve has x = 1.
     let mut off_curve = [0; 33];
     (off_curve[0], off_curve[32]) = (2, 1);
-    let genesis = Genesis {
-        origin: ORIGIN.into(),
-        issuing_keys: vec![off_curve],
-        policy: POLICY.to_vec(),
-    };
+    let genesis = Genesis { origin: ORIGIN.into(), issuing_keys: vec![off_curve], policy: POLICY.to_vec() };
     let bytes = Entry::public(Kind::Genesis, START_MS, genesis.to_bytes()).to_bytes();
     assert_eq!(Fold::start(&bytes).unwrap_err(), Stop::GenesisKey);
     let empty = Entry::public(Kind::Genesis, START_MS, cbor::encode(&cbor::uint(1))).to_bytes();
@@ -140,16 +115,10 @@ fn an_opening_that_is_not_the_entrys_is_not_taken() {
         flip_s(&mut record[at..]);
     };
     let head = log.fold.head();
-    let stop = log
-        .fold
-        .apply(&entry, Some(&altered.opening()))
-        .unwrap_err();
+    let stop = log.fold.apply(&entry, Some(&altered.opening())).unwrap_err();
     assert_eq!(stop, Stop::OtherOpening);
     assert_eq!(log.fold.head(), head);
-    assert!(matches!(
-        log.fold.apply(&entry, Some(&draft.opening())),
-        Ok(Step::Instruction(_))
-    ));
+    assert!(matches!(log.fold.apply(&entry, Some(&draft.opening())), Ok(Step::Instruction(_))));
 }
 
 #[test]
@@ -159,20 +128,12 @@ fn a_refused_record_is_counted_and_the_next_one_goes_on() {
     let mut draft = log.draft(&person);
     draft.metadata.sequence = 7;
     let entry = log.entry(&draft, &draft.opening());
-    let sequence = MetadataRefusal::Sequence {
-        expected: 1,
-        found: 7,
-    };
+    let sequence = MetadataRefusal::Sequence { expected: 1, found: 7 };
     let wrong = refused(&mut log, &entry, Some(&draft.opening()));
     assert_eq!(wrong, Wrong::Refused(sequence.into()));
 
     let garbage = salted(Kind::Event, cbor::uint(1));
-    let entry = Entry::committed(
-        Kind::Instruction,
-        log.time_ms,
-        commitment(&garbage),
-        Some(Hash([3; 32])),
-    );
+    let entry = Entry::committed(Kind::Instruction, log.time_ms, commitment(&garbage), Some(Hash([3; 32])));
     let wrong = refused(&mut log, &entry, Some(&garbage));
     assert!(matches!(wrong, Wrong::Refused(Refusal::Parse(_))));
 
@@ -180,10 +141,7 @@ fn a_refused_record_is_counted_and_the_next_one_goes_on() {
     let honest = log.draft(&person);
     let opening = honest.opening();
     let entry = log.entry(&honest, &opening);
-    assert_eq!(
-        refused(&mut log, &entry, Some(&opening)),
-        Wrong::IndexKeyUsed { at: 4 }
-    );
+    assert_eq!(refused(&mut log, &entry, Some(&opening)), Wrong::IndexKeyUsed { at: 4 });
 }
 
 #[test]
@@ -225,10 +183,7 @@ fn time_never_goes_back() {
     let mut log = Log::with(&ann());
     let last_ms = log.time_ms;
     let entry = Entry::committed(Kind::Event, last_ms - 1, Hash([1; 32]), None);
-    assert_eq!(
-        refused(&mut log, &entry, None),
-        Wrong::TimeGoesBack { last_ms }
-    );
+    assert_eq!(refused(&mut log, &entry, None), Wrong::TimeGoesBack { last_ms });
     let entry = Entry::committed(Kind::Event, last_ms, Hash([1; 32]), None);
     assert_eq!(log.push(&entry, None), Step::Unopened(Kind::Event));
     assert_eq!(log.fold.time_ms(), last_ms);
@@ -243,17 +198,11 @@ fn statuses_come_without_gaps() {
         let key = status_index_key(&person.id(), counter);
         let step = log.status_under(&person, suspended(), key);
         let used = matches!(step, Step::Wrong(Wrong::IndexKeyUsed { .. }));
-        assert!(
-            used || step == Step::Wrong(Wrong::StatusKey),
-            "{counter}: {step:?}"
-        );
+        assert!(used || step == Step::Wrong(Wrong::StatusKey), "{counter}: {step:?}");
         assert_eq!(used, counter < 2);
     }
     let key = status_index_key(&person.id(), 2);
-    assert!(matches!(
-        log.status_under(&person, suspended(), key),
-        Step::Status(_)
-    ));
+    assert!(matches!(log.status_under(&person, suspended(), key), Step::Status(_)));
     let stranger = Person::new("zoe", Profile::EcSdsa);
     let key = status_index_key(&stranger.id(), 1);
     let step = log.status_under(&stranger, suspended(), key);
@@ -268,16 +217,11 @@ fn a_credential_changes_as_it_may_and_no_other_way() {
     let wrong = |log: &mut Log, change: Change| {
         let step = log.status(&person, change);
         // The index key is used up, though nothing changed: judge the transition, not the log.
-        let Step::Wrong(Wrong::Change(error)) = step else {
-            panic!("{step:?}")
-        };
+        let Step::Wrong(Wrong::Change(error)) = step else { panic!("{step:?}") };
         error
     };
     let mut copy = log.fold.clone();
-    assert_eq!(
-        wrong(&mut log, Change::Activated(1)),
-        TransitionError::Activated
-    );
+    assert_eq!(wrong(&mut log, Change::Activated(1)), TransitionError::Activated);
     for (change, error) in [
         (Change::Resumed("x".into()), TransitionError::Resumed),
         (Change::Recovered("x".into()), TransitionError::Recovered),
@@ -290,10 +234,7 @@ fn a_credential_changes_as_it_may_and_no_other_way() {
     let index = log.size();
     log.append(&log.draft(&person));
     copy = log.fold.clone();
-    assert_eq!(
-        wrong(&mut log, Change::Activated(index + 1)),
-        TransitionError::Activated
-    );
+    assert_eq!(wrong(&mut log, Change::Activated(index + 1)), TransitionError::Activated);
     log.fold = copy;
     log.status(&person, Change::Suspended("pin".into()));
     log.status(&person, Change::Resumed("pin".into()));
@@ -302,16 +243,10 @@ fn a_credential_changes_as_it_may_and_no_other_way() {
     assert_eq!(log.state(&person).status(), Status::Active);
     log.status(&person, Change::Suspended("x".into()));
     copy = log.fold.clone();
-    assert_eq!(
-        wrong(&mut log, Change::Suspended("x".into())),
-        TransitionError::Suspended
-    );
+    assert_eq!(wrong(&mut log, Change::Suspended("x".into())), TransitionError::Suspended);
     log.fold = copy;
     log.status(&person, Change::Revoked("x".into()));
-    assert_eq!(
-        wrong(&mut log, Change::Resumed("x".into())),
-        TransitionError::Revoked
-    );
+    assert_eq!(wrong(&mut log, Change::Resumed("x".into())), TransitionError::Revoked);
     assert_eq!(log.state(&person).status(), Status::Revoked);
 }
 
@@ -337,18 +272,12 @@ fn a_credential_is_issued_once_by_a_key_in_force_for_this_log() {
     let mut other_provider = Person::new("eve", Profile::EcSdsa);
     other_provider.claims.provider = Hash([5; 32]);
     let step = issue(&mut log, &other_provider, other_provider.credential_bytes());
-    assert_eq!(
-        step,
-        Step::Wrong(Wrong::Credential(CredentialError::Provider))
-    );
+    assert_eq!(step, Step::Wrong(Wrong::Credential(CredentialError::Provider)));
 
     let eve = Person::new("eve", Profile::EcSdsa);
     let forged = ecdsa(&secret("forger"), &eve.claims.to_be_signed());
     let step = issue(&mut log, &eve, eve.claims.with_signature(&forged));
-    assert_eq!(
-        step,
-        Step::Wrong(Wrong::Credential(CredentialError::Signature))
-    );
+    assert_eq!(step, Step::Wrong(Wrong::Credential(CredentialError::Signature)));
 
     let step = log.status_under(&eve, Change::Issued(eve.credential_bytes()), Hash([7; 32]));
     assert_eq!(step, Step::Wrong(Wrong::StatusKey));
@@ -413,10 +342,7 @@ fn a_policy_is_in_force_from_its_entry_on() {
     let body = cbor::encode(&cbor::bytes(b"{\"rules\":[1]}"));
     let entry = Entry::public(Kind::Policy, log.time_ms, body);
     let step = log.push(&entry, None);
-    assert_eq!(
-        step,
-        Step::Policy(scal3::genesis::policy_hash(b"{\"rules\":[1]}"))
-    );
+    assert_eq!(step, Step::Policy(scal3::genesis::policy_hash(b"{\"rules\":[1]}")));
     old.metadata.seen_size = 0;
     old.metadata.seen_root = TreeHead::EMPTY.root;
     let refusal = Refusal::Metadata(MetadataRefusal::Policy);
@@ -436,14 +362,8 @@ fn an_issuing_key_is_followed_by_one_that_both_sign() {
         let [old_sig, new_sig] = signers.map(|name| ecdsa(&secret(name), &hash.0).to_vec());
         KeyChange {
             role: Role::Issuing,
-            old: Some(SignedKey {
-                key: old_key,
-                signature: old_sig,
-            }),
-            new: SignedKey {
-                key: new_key,
-                signature: new_sig,
-            },
+            old: Some(SignedKey { key: old_key, signature: old_sig }),
+            new: SignedKey { key: new_key, signature: new_sig },
         }
     };
     let good = change("issuer", ["issuer", "second issuer"]);
@@ -455,24 +375,15 @@ fn an_issuing_key_is_followed_by_one_that_both_sign() {
         change("issuer", ["issuer", "issuer"]),
         change("issuer", ["second issuer", "second issuer"]),
         change("stranger", ["stranger", "second issuer"]),
-        KeyChange {
-            old: None,
-            ..good.clone()
-        },
+        KeyChange { old: None, ..good.clone() },
     ] {
         assert_eq!(push(&mut log, &bad), Step::Wrong(Wrong::KeyChange));
     }
     assert_eq!(push(&mut log, &good), Step::IssuingKey);
-    let other = KeyChange {
-        role: Role::Kem,
-        ..good
-    };
+    let other = KeyChange { role: Role::Kem, ..good };
     assert_eq!(push(&mut log, &other), Step::Other(Kind::Key));
     let step = log.issue(&ann());
-    assert_eq!(
-        step,
-        Step::Wrong(Wrong::Credential(CredentialError::Provider))
-    );
+    assert_eq!(step, Step::Wrong(Wrong::Credential(CredentialError::Provider)));
 }
 
 #[test]
@@ -484,21 +395,12 @@ fn a_record_behind_an_erased_one_is_bridged_and_not_called_in_order() {
     for _ in 0..2 {
         let draft = whole.draft(&person);
         assert!(matches!(whole.append(&draft), Step::Instruction(_)));
-        assert_eq!(
-            push_erased(&mut log, &draft),
-            Step::Unopened(Kind::Instruction)
-        );
+        assert_eq!(push_erased(&mut log, &draft), Step::Unopened(Kind::Instruction));
     }
     assert_eq!(whole.fold.head(), log.fold.head());
     let draft = whole.draft(&person);
     assert_eq!(draft.metadata.sequence, 3);
-    let Step::Bridged {
-        authorized,
-        missing,
-    } = log.append(&draft)
-    else {
-        panic!("not bridged")
-    };
+    let Step::Bridged { authorized, missing } = log.append(&draft) else { panic!("not bridged") };
     assert_eq!((authorized.sequence(), missing), (3, 2));
     whole.append(&draft);
     let next = whole.draft(&person);
@@ -507,14 +409,8 @@ fn a_record_behind_an_erased_one_is_bridged_and_not_called_in_order() {
     // More can't be missing than there are erased entries since the last one that was read.
     let mut jump = log.draft(&person);
     jump.metadata.sequence += 1;
-    let sequence = MetadataRefusal::Sequence {
-        expected: 5,
-        found: 6,
-    };
-    assert_eq!(
-        log.append(&jump),
-        Step::Wrong(Wrong::Refused(sequence.into()))
-    );
+    let sequence = MetadataRefusal::Sequence { expected: 5, found: 6 };
+    assert_eq!(log.append(&jump), Step::Wrong(Wrong::Refused(sequence.into())));
 }
 
 #[test]
@@ -528,17 +424,11 @@ fn an_activation_whose_record_was_erased_still_counts() {
     whole.append(&first);
     push_erased(&mut log, &first);
     for each in [&mut whole, &mut log] {
-        assert!(matches!(
-            each.status(&person, Change::Activated(2)),
-            Step::Status(_)
-        ));
+        assert!(matches!(each.status(&person, Change::Activated(2)), Step::Status(_)));
         assert_eq!(each.state(&person).status(), Status::Active);
     }
     let second = whole.draft(&person);
-    assert!(matches!(
-        log.append(&second),
-        Step::Bridged { missing: 1, .. }
-    ));
+    assert!(matches!(log.append(&second), Step::Bridged { missing: 1, .. }));
 }
 
 #[test]
@@ -546,10 +436,7 @@ fn a_credential_whose_status_was_erased_is_in_doubt() {
     let person = ann();
     let mut log = Log::with(&person);
     let key = log.state(&person).next_status_key();
-    let change = StatusChange {
-        credential: person.id(),
-        change: Change::Revoked("x".into()),
-    };
+    let change = StatusChange { credential: person.id(), change: Change::Revoked("x".into()) };
     let opening = change.opening([1; 32]).to_bytes();
     let entry = Entry::committed(Kind::Status, log.time_ms, commitment(&opening), Some(key));
     assert_eq!(log.push(&entry, None), Step::Unopened(Kind::Status));
@@ -572,31 +459,21 @@ fn openings_are_of_the_kind_of_their_entry() {
     let person = ann();
     let mut log = Log::with(&person);
     let event = salted(Kind::Event, cbor::uint(1));
-    let entry = |kind, opening: &[u8], index_key| {
-        Entry::committed(kind, START_MS + 1000, commitment(opening), index_key)
-    };
+    let entry =
+        |kind, opening: &[u8], index_key| Entry::committed(kind, START_MS + 1000, commitment(opening), index_key);
     let good = entry(Kind::Event, &event, None);
     assert_eq!(log.push(&good, Some(&event)), Step::Other(Kind::Event));
     let status = entry(Kind::Status, &event, Some(Hash([1; 32])));
     assert_eq!(refused(&mut log, &status, Some(&event)), Wrong::OpeningKind);
     let none = salted(Kind::Status, cbor::uint(1));
     let status = entry(Kind::Status, &none, Some(Hash([2; 32])));
-    assert!(matches!(
-        refused(&mut log, &status, Some(&none)),
-        Wrong::Status(_)
-    ));
+    assert!(matches!(refused(&mut log, &status, Some(&none)), Wrong::Status(_)));
     let status = entry(Kind::Status, b"no", Some(Hash([3; 32])));
-    assert!(matches!(
-        refused(&mut log, &status, Some(b"no")),
-        Wrong::Opening(_)
-    ));
+    assert!(matches!(refused(&mut log, &status, Some(b"no")), Wrong::Opening(_)));
     let draft = log.draft(&person);
     let opening = draft.opening();
     let status = entry(Kind::Status, &opening, Some(draft.metadata.index_key));
-    assert!(matches!(
-        refused(&mut log, &status, Some(&opening)),
-        Wrong::Opening(_)
-    ));
+    assert!(matches!(refused(&mut log, &status, Some(&opening)), Wrong::Opening(_)));
     let root = Entry::public(Kind::IndexRoot, log.time_ms, cbor::encode(&cbor::uint(1)));
     assert_eq!(log.push(&root, None), Step::Other(Kind::IndexRoot));
 }
@@ -613,10 +490,7 @@ fn records_verified_in_a_batch_are_taken_like_others() {
         .unwrap();
     let mut other = Entry::parse(&entry).unwrap();
     other.commitment = tagged("test", b"other");
-    let stop = log
-        .fold
-        .apply_signed(&other.to_bytes(), &signed)
-        .unwrap_err();
+    let stop = log.fold.apply_signed(&other.to_bytes(), &signed).unwrap_err();
     assert_eq!(stop, Stop::OtherOpening);
     let step = log.fold.apply_signed(&entry, &signed).unwrap();
     assert!(matches!(step, Step::Instruction(_)));

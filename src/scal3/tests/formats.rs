@@ -24,19 +24,14 @@ fn files() -> Vec<PathBuf> {
         .filter(|folder| folder.is_dir())
         .flat_map(|folder| std::fs::read_dir(folder).unwrap())
         .map(|file| file.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     files.sort();
     files
 }
 
 fn text<'a>(case: &'a Value, name: &str) -> &'a str {
-    case[name]
-        .as_str()
-        .unwrap_or_else(|| panic!("no text {name} in {case}"))
+    case[name].as_str().unwrap_or_else(|| panic!("no text {name} in {case}"))
 }
 
 fn bytes(case: &Value, name: &str) -> Vec<u8> {
@@ -64,8 +59,7 @@ fn judge(case: &Value) -> Result<(), String> {
     match text(case, "format") {
         "instruction" => {
             let input = input(case);
-            let document =
-                Document::parse(&input).map_err(|error: InstructionError| error.code())?;
+            let document = Document::parse(&input).map_err(|error: InstructionError| error.code())?;
             assert_eq!(document.to_bytes(), input);
             assert_eq!(document.id(), hash(case, "instruction_id"));
         }
@@ -155,19 +149,14 @@ fn opening(case: &Value, input: &[u8]) -> Result<(), OpeningError> {
     match opening {
         AnyOpening::Instruction(opening) => {
             if let Some(class) = case.get("class") {
-                let id = opening
-                    .shown
-                    .id(class.as_str().unwrap())
-                    .expect("good fields");
+                let id = opening.shown.id(class.as_str().unwrap()).expect("good fields");
                 assert_eq!(id, hash(case, "instruction_id"));
             }
         }
         AnyOpening::Other(opening) => {
             let again = match opening.kind {
                 Kind::Status => StatusChange::from_body(opening.body).unwrap().to_body(),
-                Kind::Erasure => scal3::erasure::Erasure::from_body(opening.body)
-                    .unwrap()
-                    .to_body(),
+                Kind::Erasure => scal3::erasure::Erasure::from_body(opening.body).unwrap().to_body(),
                 Kind::Event => Event::from_body(opening.body).unwrap().to_body(),
                 kind => panic!("no body known for {kind:?}"),
             };
@@ -184,12 +173,7 @@ fn every_vector_has_its_verdict_and_its_reason() {
     for path in files() {
         let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let cases = file["cases"].as_array().expect("cases");
-        assert_eq!(
-            file["count"].as_u64(),
-            Some(cases.len() as u64),
-            "{}",
-            path.display()
-        );
+        assert_eq!(file["count"].as_u64(), Some(cases.len() as u64), "{}", path.display());
         for case in cases {
             judged += 1;
             let expected = match text(case, "want") {
@@ -199,18 +183,10 @@ fn every_vector_has_its_verdict_and_its_reason() {
             let found = judge(case);
             if found != expected {
                 let name = path.strip_prefix(folder()).unwrap().display();
-                wrong.push(format!(
-                    "{name} {}: {found:?}, not {expected:?}",
-                    text(case, "id")
-                ));
+                wrong.push(format!("{name} {}: {found:?}, not {expected:?}", text(case, "id")));
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(judged >= 700, "{judged}");
 }

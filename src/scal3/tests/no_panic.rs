@@ -35,11 +35,7 @@ fn read_all(bytes: &[u8]) {
     let _ = Fold::start(bytes);
     let key = Point::from_bytes(&log::public(&log::secret("joint"))).unwrap();
     let _ = transcript::verify_textbook(key.as_bytes(), key.as_bytes(), bytes);
-    for variant in [
-        IsoVariant::EcSdsa,
-        IsoVariant::EcSdsaOpt,
-        IsoVariant::EcFsdsa,
-    ] {
+    for variant in [IsoVariant::EcSdsa, IsoVariant::EcSdsaOpt, IsoVariant::EcFsdsa] {
         let _ = variant.verify(&key, b"message", bytes);
     }
 }
@@ -82,12 +78,7 @@ fn on_every_byte_of_good_ones_changed_or_cut() {
         let log = Log::with(&person);
         let draft = log.draft(&person);
         let state = log.state(&person).to_bytes();
-        for good in [
-            draft.record(),
-            draft.opening(),
-            state,
-            log.entries[0].clone(),
-        ] {
+        for good in [draft.record(), draft.opening(), state, log.entries[0].clone()] {
             for at in 0..good.len() {
                 read_all(&good[..at]);
                 for bit in [0x01, 0x80] {
@@ -108,14 +99,7 @@ fn no_bit_of_an_opening_may_change() {
     let (place, state) = (log.place(&draft), log.state(&person));
     let opening = draft.opening();
     let verify = |opening: &[u8]| {
-        scal3::verify::verify(
-            opening,
-            log::ORIGIN,
-            &place,
-            state,
-            log.fold.policy(),
-            |seen| log.seen(seen),
-        )
+        scal3::verify::verify(opening, log::ORIGIN, &place, state, log.fold.policy(), |seen| log.seen(seen))
     };
     assert!(verify(&opening).is_ok());
     for at in 0..opening.len() {

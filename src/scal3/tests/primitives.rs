@@ -28,17 +28,13 @@ fn wycheproof_der_signatures_are_judged_alike() {
     assert!(judged >= 320, "{judged}");
 }
 
-fn wycheproof_ecdsa(
-    file: &serde_json::Value,
-    parse: fn(&[u8]) -> Result<Signature, EncodingError>,
-) -> usize {
+fn wycheproof_ecdsa(file: &serde_json::Value, parse: fn(&[u8]) -> Result<Signature, EncodingError>) -> usize {
     let mut judged = 0;
     for group in cases(file, "testGroups") {
         let key = Point::from_sec1_any(&bytes(&group["publicKey"], "uncompressed")).unwrap();
         for case in cases(group, "tests") {
             let message = bytes(case, "msg");
-            let holds = parse(&bytes(case, "sig"))
-                .is_ok_and(|signature| signature.verify(&key, &message).is_ok());
+            let holds = parse(&bytes(case, "sig")).is_ok_and(|signature| signature.verify(&key, &message).is_ok());
             assert_eq!(holds, string(case, "result") == "valid", "{case}");
             judged += 1;
         }
@@ -52,10 +48,7 @@ fn wycheproof_points_are_judged_alike_and_only_compressed_ones_are_ours() {
         return;
     };
     let mut judged = 0;
-    for case in cases(&file, "testGroups")
-        .iter()
-        .flat_map(|group| cases(group, "tests"))
-    {
+    for case in cases(&file, "testGroups").iter().flat_map(|group| cases(group, "tests")) {
         let encoded = bytes(case, "public");
         let point = Point::from_sec1_any(&encoded);
         assert_eq!(point.is_ok(), string(case, "result") != "invalid", "{case}");
@@ -90,16 +83,9 @@ fn a_point_has_one_spelling() {
         (String::new(), EncodingError::Length),
         (format!("04{base}{y}"), EncodingError::Length),
         // x = p + 5, where 5 is the x-coordinate of a point: the same point, not reduced.
-        (
-            "02ffffffff00000001000000000000000000000001000000000000000000000004".into(),
-            EncodingError::NotOnCurve,
-        ),
+        ("02ffffffff00000001000000000000000000000001000000000000000000000004".into(), EncodingError::NotOnCurve),
     ] {
-        assert_eq!(
-            Point::parse(&hex::decode(&encoded).unwrap()),
-            Err(error),
-            "{encoded}"
-        );
+        assert_eq!(Point::parse(&hex::decode(&encoded).unwrap()), Err(error), "{encoded}");
     }
     let reduced = format!("02{}5", "0".repeat(63));
     assert!(Point::parse(&hex::decode(reduced).unwrap()).is_ok());
@@ -112,11 +98,7 @@ fn a_point_has_one_spelling() {
         (format!("04{base}"), EncodingError::Length),
         (format!("04{y}{base}"), EncodingError::NotOnCurve),
     ] {
-        assert_eq!(
-            Point::from_sec1_any(&hex::decode(&encoded).unwrap()),
-            Err(error),
-            "{encoded}"
-        );
+        assert_eq!(Point::from_sec1_any(&hex::decode(&encoded).unwrap()), Err(error), "{encoded}");
     }
 }
 
@@ -134,17 +116,11 @@ fn scalars_are_below_the_order() {
     let mut below = order;
     below[31] -= 1;
     assert_eq!(Scalar::from_bytes(&order), Err(EncodingError::ScalarRange));
-    assert_eq!(
-        Scalar::from_bytes(&[0xff; 32]),
-        Err(EncodingError::ScalarRange)
-    );
+    assert_eq!(Scalar::from_bytes(&[0xff; 32]), Err(EncodingError::ScalarRange));
     assert_eq!(Scalar::from_bytes(&below).unwrap().to_bytes(), below);
     assert!(Scalar::from_bytes(&[0; 32]).unwrap().is_zero());
     assert!(Scalar::reduce(&order).is_zero());
-    assert_eq!(
-        Challenge::Rfc9591.check(&order),
-        Err(EncodingError::ScalarRange)
-    );
+    assert_eq!(Challenge::Rfc9591.check(&order), Err(EncodingError::ScalarRange));
     assert_eq!(Challenge::EcSdsa.check(&order), Ok(()));
 }
 
@@ -164,17 +140,10 @@ fn der_has_one_spelling() {
         ("zero", "3006020100020101", EncodingError::ScalarRange),
         ("one integer", "3003020101", EncodingError::Der),
     ] {
-        assert_eq!(
-            Signature::from_der(&hex::decode(der).unwrap()),
-            Err(error),
-            "{name}"
-        );
+        assert_eq!(Signature::from_der(&hex::decode(der).unwrap()), Err(error), "{name}");
     }
     let long = format!("302602217f{}020101", "00".repeat(32));
-    assert_eq!(
-        Signature::from_der(&hex::decode(long).unwrap()),
-        Err(EncodingError::ScalarRange)
-    );
+    assert_eq!(Signature::from_der(&hex::decode(long).unwrap()), Err(EncodingError::ScalarRange));
 }
 
 #[test]
@@ -184,11 +153,7 @@ fn the_ec_sdsa_family_verifies_published_examples() {
     };
     let cases = cases(&file, "cases");
     assert!(cases.len() >= 2);
-    let all = [
-        IsoVariant::EcSdsa,
-        IsoVariant::EcSdsaOpt,
-        IsoVariant::EcFsdsa,
-    ];
+    let all = [IsoVariant::EcSdsa, IsoVariant::EcSdsaOpt, IsoVariant::EcFsdsa];
     for case in cases {
         let variant = match string(case, "variant") {
             "EC-SDSA" => IsoVariant::EcSdsa,
@@ -201,25 +166,13 @@ fn the_ec_sdsa_family_verifies_published_examples() {
         let expected = string(case, "want") == "valid";
         for each in all {
             let holds = each.verify(&key, &message, &signature).is_ok();
-            assert_eq!(
-                holds,
-                expected && each == variant,
-                "{} as {each:?}",
-                case["id"]
-            );
+            assert_eq!(holds, expected && each == variant, "{} as {each:?}", case["id"]);
         }
         if variant == IsoVariant::EcSdsa {
             let c = signature[..32].try_into().unwrap();
             let z = Scalar::from_bytes(signature[32..].try_into().unwrap()).unwrap();
-            assert_eq!(
-                Challenge::EcSdsa.verify(&key, &[b"ab", b"c"], &c, &z),
-                Ok(())
-            );
-            assert!(
-                Challenge::Rfc9591
-                    .verify(&key, &[&message], &c, &z)
-                    .is_err()
-            );
+            assert_eq!(Challenge::EcSdsa.verify(&key, &[b"ab", b"c"], &c, &z), Ok(()));
+            assert!(Challenge::Rfc9591.verify(&key, &[&message], &c, &z).is_err());
         }
     }
 }
@@ -245,10 +198,7 @@ fn expand_message_xmd_gives_the_published_bytes() {
         assert_eq!(in_parts, out);
     }
     assert!(h2f::expand_message_xmd(&[], b"x", &mut [0; 8160]).is_ok());
-    assert_eq!(
-        h2f::expand_message_xmd(&[], b"x", &mut [0; 8161]),
-        Err(h2f::TooLong)
-    );
+    assert_eq!(h2f::expand_message_xmd(&[], b"x", &mut [0; 8161]), Err(h2f::TooLong));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use scal3::instruction::{InstructionError, Value};
 use scal3::key_change::KeyChange;
 use scal3::opening::Evidence;
 use scal3::{
-    AnyOpening, Change, Claims, Credential, Document, Entry, Field, Genesis, Hash, Kind, Metadata,
-    Opening, OtherOpening, Profile, Shown, StatusChange, cbor,
+    AnyOpening, Change, Claims, Credential, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening,
+    OtherOpening, Profile, Shown, StatusChange, cbor,
 };
 
 fn hash() -> impl Strategy<Value = Hash> {
@@ -109,25 +109,11 @@ prop_compose! {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    (
-        prop::sample::select(Kind::ALL.to_vec()),
-        any::<u64>(),
-        hash(),
-        prop::option::of(hash()),
-        value(),
-    )
-        .prop_map(|(kind, time_ms, commitment, maybe, body)| {
+    (prop::sample::select(Kind::ALL.to_vec()), any::<u64>(), hash(), prop::option::of(hash()), value()).prop_map(
+        |(kind, time_ms, commitment, maybe, body)| {
             if kind.is_public() {
-                let field = Field {
-                    salt: [0; 16],
-                    name: String::new(),
-                    value: body,
-                };
-                let body = Document {
-                    class: "body".into(),
-                    fields: vec![field],
-                }
-                .to_bytes();
+                let field = Field { salt: [0; 16], name: String::new(), value: body };
+                let body = Document { class: "body".into(), fields: vec![field] }.to_bytes();
                 return Entry::public(kind, time_ms, body);
             }
             let index_key = match kind.has_index_key() {
@@ -136,7 +122,8 @@ fn entry() -> impl Strategy<Value = Entry> {
                 None => maybe,
             };
             Entry::committed(kind, time_ms, commitment, index_key)
-        })
+        },
+    )
 }
 
 prop_compose! {
@@ -181,12 +168,8 @@ fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
         KeyChange::parse(bytes).ok().map(|read| read.to_bytes()),
         StatusChange::parse(bytes).ok().map(|read| read.to_bytes()),
         Claims::parse(bytes).ok().map(|read| read.to_bytes()),
-        Credential::from_stored(bytes)
-            .ok()
-            .map(|read| read.as_bytes().to_vec()),
-        cbor::decode(bytes, bytes.len())
-            .ok()
-            .map(|read| cbor::encode(&read)),
+        Credential::from_stored(bytes).ok().map(|read| read.as_bytes().to_vec()),
+        cbor::decode(bytes, bytes.len()).ok().map(|read| cbor::encode(&read)),
     ]
     .into_iter()
     .flatten()
@@ -198,11 +181,7 @@ fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
 fn one_spelling(bytes: &[u8], flips: &[(usize, u8)]) {
     assert!(!readings(bytes).is_empty());
     for end in 0..bytes.len() {
-        assert!(
-            readings(&bytes[..end]).is_empty(),
-            "cut at {end} of {}",
-            bytes.len()
-        );
+        assert!(readings(&bytes[..end]).is_empty(), "cut at {end} of {}", bytes.len());
     }
     let mut altered = bytes.to_vec();
     for (place, bit) in flips {
@@ -321,16 +300,8 @@ proptest! {
 
 #[test]
 fn a_shown_part_with_hidden_fields_out_of_order_is_refused() {
-    let shown = Shown {
-        hidden: vec![Hash([2; 32]), Hash([1; 32])],
-        fields: Vec::new(),
-    };
-    let opening = Opening {
-        profile: Profile::EcSdsa,
-        record: Vec::new(),
-        evidence: Vec::new(),
-        shown,
-    };
+    let shown = Shown { hidden: vec![Hash([2; 32]), Hash([1; 32])], fields: Vec::new() };
+    let opening = Opening { profile: Profile::EcSdsa, record: Vec::new(), evidence: Vec::new(), shown };
     let refused = Opening::parse(&opening.to_bytes()).unwrap_err();
     assert_eq!(refused.code(), "hidden-order");
 }
@@ -338,39 +309,24 @@ fn a_shown_part_with_hidden_fields_out_of_order_is_refused() {
 #[test]
 fn a_credential_longer_than_allowed_is_refused_before_it_is_read() {
     let refused = Credential::from_stored(&[0xff; 20_000]).unwrap_err();
-    assert!(matches!(
-        refused,
-        CredentialError::Cbor(cbor::CborError::TooLong { .. })
-    ));
+    assert!(matches!(refused, CredentialError::Cbor(cbor::CborError::TooLong { .. })));
 }
 
 #[test]
 fn nothing_that_a_person_authorises_is_printed() {
     let secret = "SECRET-TEXT";
     let salt = [0x5e; 16];
-    let field = |name: &str, value| Field {
-        salt,
-        name: name.into(),
-        value,
-    };
+    let field = |name: &str, value| Field { salt, name: name.into(), value };
     let fields = vec![
         field("text", Value::Text(secret.into())),
         field("bytes", Value::Bytes(secret.into())),
         field("uint", Value::Uint(424_242)),
         field("nint", Value::Nint(424_242)),
     ];
-    let document = Document {
-        class: "x".into(),
-        fields,
-    };
+    let document = Document { class: "x".into(), fields };
     let hash = Hash([0; 32]);
     let blob = secret.as_bytes().to_vec();
-    let evidence = Evidence {
-        kind: "card".into(),
-        participant: hash,
-        authenticator: hash,
-        blob: blob.clone(),
-    };
+    let evidence = Evidence { kind: "card".into(), participant: hash, authenticator: hash, blob: blob.clone() };
     let opening = Opening {
         profile: Profile::EcSdsa,
         record: blob.clone(),
@@ -379,15 +335,8 @@ fn nothing_that_a_person_authorises_is_printed() {
     };
     let change = Change::Revoked(secret.into());
     let issued = Change::Issued(blob.clone());
-    let event = Event {
-        name: "x".into(),
-        stream: None,
-        detail: Detail::Bytes(blob),
-    };
-    let status = StatusChange {
-        credential: hash,
-        change,
-    };
+    let event = Event { name: "x".into(), stream: None, detail: Detail::Bytes(blob) };
+    let status = StatusChange { credential: hash, change };
     let other = status.opening([0x5e; 32]);
     let printed = format!("{document:?} {opening:?} {status:?} {issued:?} {event:?} {other:?}");
     for leak in [secret, "83, 69, 67", "424242", "424243", "94, 94"] {

@@ -16,15 +16,8 @@ const JOINT: Failed = Failed::Broken(Broken::Joint(schnorr::JointError::Mismatch
 
 /// Our verdict in the words of the `strict` column.
 fn verdict(case: &Value) -> String {
-    let [verifier, device, digest, authenticator, proof, client] = [
-        "verifier",
-        "device",
-        "hash",
-        "authenticator",
-        "proof",
-        "client",
-    ]
-    .map(|name| bytes(case, name));
+    let [verifier, device, digest, authenticator, proof, client] =
+        ["verifier", "device", "hash", "authenticator", "proof", "client"].map(|name| bytes(case, name));
     let answer = transcript::verify(&Transcript {
         verifier: &verifier,
         device: &device,
@@ -33,10 +26,7 @@ fn verdict(case: &Value) -> String {
         proof: &proof,
         client: &client,
     });
-    answer.map_or_else(
-        |failed| format!("rejected: {failed}"),
-        |()| "verified".into(),
-    )
+    answer.map_or_else(|failed| format!("rejected: {failed}"), |()| "verified".into())
 }
 
 #[test]
@@ -52,13 +42,7 @@ fn transcripts_get_the_strict_verdict() {
     let altered = cases(&file, "altered");
     assert!(altered.len() >= 43);
     for case in altered {
-        assert_eq!(
-            verdict(case),
-            string(case, "strict"),
-            "{} {}",
-            case["id"],
-            case["note"]
-        );
+        assert_eq!(verdict(case), string(case, "strict"), "{} {}", case["id"], case["note"]);
     }
 }
 
@@ -88,22 +72,12 @@ fn textbook_records_verify_and_no_bit_of_them_may_change() {
     let samples = cases(&file, "samples");
     assert!(samples.len() >= 2);
     for sample in samples {
-        let [joint, device, record] =
-            ["joint_vk", "device_vk", "record"].map(|name| bytes(sample, name));
-        let parts = [
-            "binding_vk",
-            "log_metadata",
-            "instruction",
-            "user_sig",
-            "checksum",
-        ];
+        let [joint, device, record] = ["joint_vk", "device_vk", "record"].map(|name| bytes(sample, name));
+        let parts = ["binding_vk", "log_metadata", "instruction", "user_sig", "checksum"];
         let parts = parts.iter().chain(&["device_sig", "binding_sig"]);
         let joined: Vec<u8> = parts.flat_map(|name| bytes(sample, name)).collect();
         assert_eq!(joined, record);
-        assert_eq!(
-            transcript::verify_textbook(&joint, &device, &record),
-            Ok(())
-        );
+        assert_eq!(transcript::verify_textbook(&joint, &device, &record), Ok(()));
 
         let c_at = record.len() - 224;
         for at in 0..record.len() {
@@ -111,10 +85,7 @@ fn textbook_records_verify_and_no_bit_of_them_may_change() {
             altered[at] ^= 1;
             let failed = transcript::verify_textbook(&joint, &device, &altered).unwrap_err();
             match at {
-                0..33 => assert!(
-                    failed == BINDING || matches!(failed, Failed::Parse(_)),
-                    "{at}"
-                ),
+                0..33 => assert!(failed == BINDING || matches!(failed, Failed::Parse(_)), "{at}"),
                 _ if at < c_at => assert_eq!(failed, JOINT, "{at}"),
                 _ if at < c_at + 32 => assert_eq!(failed, DEVICE, "{at}"),
                 _ if at < c_at + 64 => assert_eq!(failed, JOINT, "{at}"),
@@ -133,9 +104,7 @@ fn the_worked_example_comes_out_value_by_value() {
         return;
     };
     let value = |name: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with(' ')));
+        let line = text.lines().find_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with(' ')));
         hex::decode(line.unwrap_or_else(|| panic!("no {name}")).trim()).unwrap()
     };
     let array = |name: &str| -> [u8; 32] { value(name).try_into().unwrap() };
@@ -148,23 +117,12 @@ fn the_worked_example_comes_out_value_by_value() {
 
     let message = value("M");
     let mut uniform = [0; 48];
-    h2f::expand_message_xmd(
-        &[&value("H2 input")],
-        b"FROST-P256-SHA256-v1chal",
-        &mut uniform,
-    )
-    .unwrap();
+    h2f::expand_message_xmd(&[&value("H2 input")], b"FROST-P256-SHA256-v1chal", &mut uniform).unwrap();
     assert_eq!(uniform[..], value("H2 xmd output (48)"));
-    assert_eq!(
-        Challenge::Rfc9591.compute(&commitment, &joint_key, &[&message]),
-        c
-    );
+    assert_eq!(Challenge::Rfc9591.compute(&commitment, &joint_key, &[&message]), c);
     assert_eq!(h2f::frost_h4(&message), array("H4(M)"));
 
-    let nonces = h2f::hash_to_scalars::<2>(
-        &[&value("provider randomness")],
-        b"FROST-P256-SHA256-v1nonce",
-    );
+    let nonces = h2f::hash_to_scalars::<2>(&[&value("provider randomness")], b"FROST-P256-SHA256-v1nonce");
     assert_eq!(nonces.map(Scalar::to_bytes), [array("d1"), array("e1")]);
     let mask = h2f::hash_to_scalar(&[&value("mask")], b"SCAL3-Thresholds-v1mask");
     assert_eq!(mask.to_bytes(), array("mask scalar m"));

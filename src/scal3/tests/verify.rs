@@ -8,8 +8,7 @@ use scal3::schnorr::{Challenge, commitment};
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::verify::{
-    self, CredentialRefusal, EvidenceRefusal, JointRefusal, MetadataRefusal, ParseRefusal, Refusal,
-    Submitted,
+    self, CredentialRefusal, EvidenceRefusal, JointRefusal, MetadataRefusal, ParseRefusal, Refusal, Submitted,
 };
 use scal3::{Change, Hash, Profile};
 use tlog::LeafHash;
@@ -74,18 +73,12 @@ const SIGNED_FAULTS: &[Row] = &[
     (
         "late",
         |draft| draft.metadata.expires_ms = draft.metadata.time_ms - 1,
-        Refusal::Metadata(MetadataRefusal::Expired {
-            expires_ms: T - 1,
-            entry_ms: T,
-        }),
+        Refusal::Metadata(MetadataRefusal::Expired { expires_ms: T - 1, entry_ms: T }),
     ),
     (
         "a slow clock",
         |draft| draft.metadata.time_ms -= 300_001,
-        Refusal::Metadata(MetadataRefusal::Time {
-            time_ms: T - 300_001,
-            entry_ms: T,
-        }),
+        Refusal::Metadata(MetadataRefusal::Time { time_ms: T - 300_001, entry_ms: T }),
     ),
     (
         "a fast clock",
@@ -93,24 +86,14 @@ const SIGNED_FAULTS: &[Row] = &[
             draft.metadata.time_ms += 300_001;
             draft.metadata.expires_ms += 300_001;
         },
-        Refusal::Metadata(MetadataRefusal::Time {
-            time_ms: T + 300_001,
-            entry_ms: T,
-        }),
+        Refusal::Metadata(MetadataRefusal::Time { time_ms: T + 300_001, entry_ms: T }),
     ),
     (
         "a tree larger than this one",
         |draft| draft.metadata.seen_size += 1,
-        Refusal::Metadata(MetadataRefusal::SeenAhead {
-            seen_size: 6,
-            index: 5,
-        }),
+        Refusal::Metadata(MetadataRefusal::SeenAhead { seen_size: 6, index: 5 }),
     ),
-    (
-        "another root",
-        |draft| draft.metadata.seen_root.0[0] ^= 1,
-        Refusal::Metadata(MetadataRefusal::SeenNotOnHistory),
-    ),
+    ("another root", |draft| draft.metadata.seen_root.0[0] ^= 1, Refusal::Metadata(MetadataRefusal::SeenNotOnHistory)),
     (
         "a root of another size",
         |draft| draft.metadata.seen_size -= 1,
@@ -119,29 +102,15 @@ const SIGNED_FAULTS: &[Row] = &[
     (
         "a sequence skipped",
         |draft| draft.metadata.sequence = 3,
-        Refusal::Metadata(MetadataRefusal::Sequence {
-            expected: 2,
-            found: 3,
-        }),
+        Refusal::Metadata(MetadataRefusal::Sequence { expected: 2, found: 3 }),
     ),
     (
         "a sequence used",
         |draft| draft.metadata.sequence = 1,
-        Refusal::Metadata(MetadataRefusal::Sequence {
-            expected: 2,
-            found: 1,
-        }),
+        Refusal::Metadata(MetadataRefusal::Sequence { expected: 2, found: 1 }),
     ),
-    (
-        "a fork of the history",
-        |draft| draft.metadata.previous.0[31] ^= 1,
-        Refusal::Metadata(MetadataRefusal::Previous),
-    ),
-    (
-        "a policy not in force",
-        |draft| draft.metadata.policy.0[5] ^= 1,
-        Refusal::Metadata(MetadataRefusal::Policy),
-    ),
+    ("a fork of the history", |draft| draft.metadata.previous.0[31] ^= 1, Refusal::Metadata(MetadataRefusal::Previous)),
+    ("a policy not in force", |draft| draft.metadata.policy.0[5] ^= 1, Refusal::Metadata(MetadataRefusal::Policy)),
     (
         "an activation in the middle",
         |draft| {
@@ -155,26 +124,14 @@ const SIGNED_FAULTS: &[Row] = &[
         |draft| draft.metadata.origin = "log.example/two".into(),
         Refusal::Credential(CredentialRefusal::Origin),
     ),
-    (
-        "another provider",
-        |draft| draft.metadata.provider.0[0] ^= 1,
-        Refusal::Credential(CredentialRefusal::Provider),
-    ),
-    (
-        "another credential",
-        |draft| draft.metadata.credential.0[0] ^= 1,
-        Refusal::Credential(CredentialRefusal::Other),
-    ),
+    ("another provider", |draft| draft.metadata.provider.0[0] ^= 1, Refusal::Credential(CredentialRefusal::Provider)),
+    ("another credential", |draft| draft.metadata.credential.0[0] ^= 1, Refusal::Credential(CredentialRefusal::Other)),
     (
         "a class that is not the instruction's",
         |draft| draft.metadata.class = "document.sign".into(),
         Refusal::Parse(ParseRefusal::OtherInstruction),
     ),
-    (
-        "a size that no tree has",
-        |draft| draft.metadata.seen_size = 1 << 63,
-        Refusal::Parse(ParseRefusal::SeenSize),
-    ),
+    ("a size that no tree has", |draft| draft.metadata.seen_size = 1 << 63, Refusal::Parse(ParseRefusal::SeenSize)),
     (
         "evidence of an unknown kind",
         |draft| {
@@ -187,16 +144,8 @@ const SIGNED_FAULTS: &[Row] = &[
         },
         Refusal::Evidence(EvidenceRefusal::UnknownKind { item: 0 }),
     ),
-    (
-        "another device",
-        |draft| draft.person.device = secret("thief"),
-        Refusal::Device(scal3::ecdsa::BadSignature),
-    ),
-    (
-        "another joint key",
-        |draft| draft.person.joint = secret("guess"),
-        Refusal::Joint(JointRefusal::Mismatch),
-    ),
+    ("another device", |draft| draft.person.device = secret("thief"), Refusal::Device(scal3::ecdsa::BadSignature)),
+    ("another joint key", |draft| draft.person.joint = secret("guess"), Refusal::Joint(JointRefusal::Mismatch)),
 ];
 
 /// The time of the next entry in `log_of`.
@@ -211,14 +160,10 @@ fn each_fault_is_named_by_the_check_that_finds_it() {
             let mut draft = log.draft(&person);
             fault(&mut draft);
             let state = log.state(&person);
-            let answer = verify::verify(
-                &draft.opening(),
-                ORIGIN,
-                &log.place(&draft),
-                state,
-                log.fold.policy(),
-                |seen| log.seen(seen),
-            );
+            let answer =
+                verify::verify(&draft.opening(), ORIGIN, &log.place(&draft), state, log.fold.policy(), |seen| {
+                    log.seen(seen)
+                });
             assert_eq!(answer, Err(*refusal), "{name}, {profile:?}");
 
             // The same in stages, as server and monitor go.
@@ -256,9 +201,8 @@ fn an_entry_is_found_under_the_index_key_that_was_signed() {
     place.index_key.0[0] ^= 1;
     let refusal = Refusal::Metadata(MetadataRefusal::IndexKey);
     assert_eq!(log.judge_at(&draft, &place), Err(refusal));
-    let signed = Submitted::parse(&draft.opening())
-        .and_then(|submitted| submitted.check(&person.credential(), ORIGIN))
-        .unwrap();
+    let signed =
+        Submitted::parse(&draft.opening()).and_then(|submitted| submitted.check(&person.credential(), ORIGIN)).unwrap();
     assert_eq!(signed.check_place(&place), Err(refusal));
 }
 
@@ -267,9 +211,8 @@ fn a_head_without_proof_is_not_on_history() {
     let person = Person::new("ann", Profile::EcSdsa);
     let log = log_of(&person);
     let draft = log.draft(&person);
-    let signed = Submitted::parse(&draft.opening())
-        .and_then(|submitted| submitted.check(&person.credential(), ORIGIN))
-        .unwrap();
+    let signed =
+        Submitted::parse(&draft.opening()).and_then(|submitted| submitted.check(&person.credential(), ORIGIN)).unwrap();
     let (place, policy) = (log.place(&draft), log.fold.policy());
     let other = log.seen(&TreeHead::EMPTY).unwrap();
     for seen in [None, Some(&other)] {
@@ -292,10 +235,7 @@ impl Nodes for Leaves {
         let start = usize::try_from(index).unwrap() * width;
         let mut row = self.0.get(start..start + width).ok_or(())?.to_vec();
         for _ in 0..level {
-            row = row
-                .chunks(2)
-                .map(|pair| Hash::node(&pair[0], &pair[1]))
-                .collect();
+            row = row.chunks(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect();
         }
         Ok(row[0])
     }
@@ -311,30 +251,14 @@ fn a_proof_shows_the_head_seen_to_be_on_history() {
     log.append(&log.draft(&person));
 
     let trusted = log.fold.head();
-    let leaves = log
-        .entries
-        .iter()
-        .map(|entry| LeafHash::of(entry).into())
-        .collect();
+    let leaves = log.entries.iter().map(|entry| LeafHash::of(entry).into()).collect();
     let proof = ConsistencyProof::make(&Leaves(leaves), seen.size, trusted.size).unwrap();
     let token = SeenOnHistory::by_proof(&seen, &proof, &trusted).unwrap();
-    assert_eq!(
-        *token.head(),
-        TreeHead {
-            size: seen.size,
-            root: draft.metadata.seen_root
-        }
-    );
+    assert_eq!(*token.head(), TreeHead { size: seen.size, root: draft.metadata.seen_root });
 
-    let other = TreeHead {
-        root: Hash([1; 32]),
-        ..seen
-    };
+    let other = TreeHead { root: Hash([1; 32]), ..seen };
     assert!(SeenOnHistory::by_proof(&other, &proof, &trusted).is_err());
-    let other = TreeHead {
-        root: Hash([1; 32]),
-        ..trusted
-    };
+    let other = TreeHead { root: Hash([1; 32]), ..trusted };
     assert!(SeenOnHistory::by_proof(&seen, &proof, &other).is_err());
 }
 
@@ -351,28 +275,19 @@ fn the_first_record_activates_and_has_seen_its_credential() {
     early.metadata.seen_root = *log.fold.root_at(1).unwrap();
     assert_eq!(
         log.judge(&early),
-        Err(Refusal::Metadata(MetadataRefusal::SeenBeforeIssue {
-            seen_size: 1,
-            issued_at: 1
-        }))
+        Err(Refusal::Metadata(MetadataRefusal::SeenBeforeIssue { seen_size: 1, issued_at: 1 }))
     );
 
     let mut class = good.clone();
     class.document.class = "document.sign".into();
     class.metadata.class = class.document.class.clone();
-    assert_eq!(
-        log.judge(&class),
-        Err(Refusal::Metadata(MetadataRefusal::Class))
-    );
+    assert_eq!(log.judge(&class), Err(Refusal::Metadata(MetadataRefusal::Class)));
 
     // Between the first record and the status that follows it nothing else fits.
     log.append(&good);
     let second = log.draft(&person);
     assert_eq!(second.metadata.sequence, 1);
-    assert_eq!(
-        log.judge(&second),
-        Err(Refusal::Metadata(MetadataRefusal::NotActive))
-    );
+    assert_eq!(log.judge(&second), Err(Refusal::Metadata(MetadataRefusal::NotActive)));
     log.status(&person, Change::Activated(2));
     let second = log.draft(&person);
     assert!(log.judge(&second).is_ok());
@@ -385,31 +300,19 @@ fn a_credential_acts_only_while_it_may() {
     let refusal = |log: &Log| log.judge(&log.draft(&person)).unwrap_err();
 
     log.status(&person, Change::Suspended("lost".into()));
-    assert_eq!(
-        refusal(&log),
-        Refusal::Credential(CredentialRefusal::Suspended)
-    );
+    assert_eq!(refusal(&log), Refusal::Credential(CredentialRefusal::Suspended));
     log.status(&person, Change::Resumed("found".into()));
     assert!(log.judge(&log.draft(&person)).is_ok());
 
     let now = log.time_ms;
     log.time_ms = person.claims.not_after_ms + 1;
-    assert_eq!(
-        refusal(&log),
-        Refusal::Credential(CredentialRefusal::Expired)
-    );
+    assert_eq!(refusal(&log), Refusal::Credential(CredentialRefusal::Expired));
     log.time_ms = person.claims.not_before_ms - 1;
-    assert_eq!(
-        refusal(&log),
-        Refusal::Credential(CredentialRefusal::NotYetValid)
-    );
+    assert_eq!(refusal(&log), Refusal::Credential(CredentialRefusal::NotYetValid));
     log.time_ms = now;
 
     log.status(&person, Change::Revoked("stolen".into()));
-    assert_eq!(
-        refusal(&log),
-        Refusal::Credential(CredentialRefusal::Revoked)
-    );
+    assert_eq!(refusal(&log), Refusal::Credential(CredentialRefusal::Revoked));
 }
 
 #[test]
@@ -429,15 +332,8 @@ fn a_record_of_another_profile_is_refused_though_its_signatures_would_hold() {
         let person = Person::new("ann", profile);
         let log = log_of(&person);
         let mut draft = log.draft(&person);
-        draft.profile = if profile == Profile::EcSdsa {
-            PROFILES[1]
-        } else {
-            PROFILES[0]
-        };
-        assert_eq!(
-            log.judge(&draft),
-            Err(Refusal::Credential(CredentialRefusal::Profile))
-        );
+        draft.profile = if profile == Profile::EcSdsa { PROFILES[1] } else { PROFILES[0] };
+        assert_eq!(log.judge(&draft), Err(Refusal::Credential(CredentialRefusal::Profile)));
     }
 }
 
@@ -509,10 +405,7 @@ fn a_second_spelling_of_a_point_or_a_number_is_refused() {
         let mut draft = log.draft(&person);
         draft.spoil = spoil;
         let refusal = log.judge(&draft).unwrap_err();
-        assert!(
-            matches!(refusal, Refusal::Parse(ParseRefusal::Record(_))),
-            "{refusal}"
-        );
+        assert!(matches!(refusal, Refusal::Parse(ParseRefusal::Record(_))), "{refusal}");
     }
     let bytes = log.draft(&person).record();
     for len in 0..321 {
@@ -547,10 +440,7 @@ fn a_textbook_challenge_need_not_be_below_the_order_and_is_compared_as_bytes() {
     let mut one = [0; 32];
     one[31] = 1;
     let mut above: [u8; 32] =
-        hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632552")
-            .unwrap()
-            .try_into()
-            .unwrap();
+        hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632552").unwrap().try_into().unwrap();
     assert_eq!(commitment(&key, &above, &z), commitment(&key, &one, &z));
     assert_eq!(Challenge::EcSdsa.check(&above), Ok(()));
     above[31] -= 1;
@@ -585,11 +475,7 @@ fn a_signature_shifted_to_a_related_joint_key_is_refused() {
     let (c, z) = schnorr(Profile::Transcript, &ann.joint, &message);
     let z = number(&z) + number(&c) * shift;
     let z = Scalar::from_bytes(&z.to_bytes().into()).unwrap();
-    assert!(
-        Challenge::Rfc9591
-            .verify(&related_point, &[&message], &c, &z)
-            .is_err()
-    );
+    assert!(Challenge::Rfc9591.verify(&related_point, &[&message], &c, &z).is_err());
 
     // A provider issues a credential over the related key and Ann's device, and presents the
     // shifted record under it: the message names Ann's credential.
@@ -613,20 +499,13 @@ fn a_signature_shifted_to_a_related_joint_key_is_refused() {
             evidence: Vec::new(),
             shown: draft.document.show(|_| true),
         };
-        Submitted::parse(&opening.to_bytes())
-            .and_then(|submitted| submitted.check(&eve.credential(), ORIGIN))
+        Submitted::parse(&opening.to_bytes()).and_then(|submitted| submitted.check(&eve.credential(), ORIGIN))
     };
     let named = moved(&draft.metadata).unwrap_err();
     assert_eq!(named, Refusal::Credential(CredentialRefusal::Other));
     // Naming the new credential instead changes the message.
-    let renamed = scal3::Metadata {
-        credential: eve.id(),
-        ..draft.metadata.clone()
-    };
-    assert_eq!(
-        moved(&renamed).unwrap_err(),
-        Refusal::Joint(JointRefusal::Mismatch)
-    );
+    let renamed = scal3::Metadata { credential: eve.id(), ..draft.metadata.clone() };
+    assert_eq!(moved(&renamed).unwrap_err(), Refusal::Joint(JointRefusal::Mismatch));
 }
 
 fn number(bytes: &[u8; 32]) -> p256::Scalar {
@@ -666,22 +545,14 @@ fn a_batch_gives_the_verdicts_of_single_records_in_their_order() {
         spoils
             .iter()
             .map(|spoil| {
-                let draft = Draft {
-                    spoil: *spoil,
-                    ..good.clone()
-                };
+                let draft = Draft { spoil: *spoil, ..good.clone() };
                 let submitted = Submitted::parse(&draft.opening()).unwrap();
                 submitted.bind(&person.credential(), ORIGIN).unwrap()
             })
             .collect::<Vec<_>>()
     };
-    for answers in [
-        verify::check_batch(&Plain, bound()),
-        verify::check_batch(&Lazy, bound()),
-    ] {
-        let found = answers
-            .iter()
-            .map(|answer| answer.as_ref().map_or_else(Refusal::check, |_| "ok"));
+    for answers in [verify::check_batch(&Plain, bound()), verify::check_batch(&Lazy, bound())] {
+        let found = answers.iter().map(|answer| answer.as_ref().map_or_else(Refusal::check, |_| "ok"));
         assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 }

@@ -21,8 +21,7 @@ use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::verify::{self, Authorized, Place, Refusal};
 use scal3::{
-    Change, Claims, Credential, Document, Field, Genesis, Hash, Kind, Metadata, Opening, Profile,
-    StatusChange, tagged,
+    Change, Claims, Credential, Document, Field, Genesis, Hash, Kind, Metadata, Opening, Profile, StatusChange, tagged,
 };
 use tlog::tree::TreeHead;
 
@@ -43,9 +42,7 @@ pub fn secret(name: &str) -> Scalar {
 
 /// The public key of a secret.
 pub fn public(secret: &Scalar) -> [u8; 33] {
-    let point = (ProjectivePoint::GENERATOR * secret)
-        .to_affine()
-        .to_sec1_point(true);
+    let point = (ProjectivePoint::GENERATOR * secret).to_affine().to_sec1_point(true);
     point.as_bytes().try_into().unwrap()
 }
 
@@ -107,12 +104,7 @@ impl Person {
             predecessor: None,
             ordinal: 0,
         };
-        Person {
-            joint,
-            device,
-            label_secret,
-            claims,
-        }
+        Person { joint, device, label_secret, claims }
     }
 
     pub fn id(&self) -> Hash {
@@ -124,8 +116,7 @@ impl Person {
     }
 
     pub fn credential_bytes(&self) -> Vec<u8> {
-        self.claims
-            .with_signature(&ecdsa(&secret("issuer"), &self.claims.to_be_signed()))
+        self.claims.with_signature(&ecdsa(&secret("issuer"), &self.claims.to_be_signed()))
     }
 
     pub fn credential(&self) -> Credential {
@@ -189,22 +180,17 @@ pub struct Log {
     pub fold: Fold,
     pub time_ms: u64,
     pub entries: Vec<Vec<u8>>,
+    /// Of each entry, what it was appended with.
+    pub openings: Vec<Option<Vec<u8>>>,
 }
 
 impl Log {
     pub fn new() -> Log {
-        let genesis = Genesis {
-            origin: ORIGIN.into(),
-            issuing_keys: vec![public(&secret("issuer"))],
-            policy: POLICY.to_vec(),
-        };
+        let genesis =
+            Genesis { origin: ORIGIN.into(), issuing_keys: vec![public(&secret("issuer"))], policy: POLICY.to_vec() };
         let entry = Entry::public(Kind::Genesis, START_MS, genesis.to_bytes()).to_bytes();
         let fold = Fold::start(&entry).unwrap();
-        Log {
-            fold,
-            time_ms: START_MS + 1000,
-            entries: vec![entry],
-        }
+        Log { fold, time_ms: START_MS + 1000, entries: vec![entry], openings: vec![None] }
     }
 
     /// A log in which this person may act.
@@ -228,6 +214,7 @@ impl Log {
         let bytes = entry.to_bytes();
         let step = self.fold.apply(&bytes, opening).unwrap();
         self.entries.push(bytes);
+        self.openings.push(opening.map(<[u8]>::to_vec));
         step
     }
 
@@ -242,10 +229,7 @@ impl Log {
     }
 
     pub fn status_under(&mut self, person: &Person, change: Change, key: Hash) -> Step {
-        let change = StatusChange {
-            credential: person.id(),
-            change,
-        };
+        let change = StatusChange { credential: person.id(), change };
         let salt = tagged("test/salt", &self.size().to_be_bytes()).0;
         let opening = change.opening(salt).to_bytes();
         let commitment = commitment(&opening);
@@ -258,10 +242,7 @@ impl Log {
         let draft = self.draft(person);
         let index = self.size();
         assert!(matches!(self.append(&draft), Step::Instruction(_)));
-        assert!(matches!(
-            self.status(person, Change::Activated(index)),
-            Step::Status(_)
-        ));
+        assert!(matches!(self.status(person, Change::Activated(index)), Step::Status(_)));
     }
 
     /// The next authorisation of this person, in perfect order.
@@ -270,14 +251,8 @@ impl Log {
         let (sequence, head) = (state.next_sequence(), self.fold.head());
         let first = sequence == 0;
         let field = |name: &str, value| {
-            let salt = tagged("test/field", name.as_bytes()).0[..16]
-                .try_into()
-                .unwrap();
-            Field {
-                salt,
-                name: name.into(),
-                value,
-            }
+            let salt = tagged("test/field", name.as_bytes()).0[..16].try_into().unwrap();
+            Field { salt, name: name.into(), value }
         };
         let document = Document {
             class: if first { CLASS_ACTIVATE } else { "payment" }.into(),
@@ -320,12 +295,7 @@ impl Log {
     /// The entry that an authorisation would get now.
     pub fn entry(&self, draft: &Draft, opening: &[u8]) -> Entry {
         let index_key = Some(draft.metadata.index_key);
-        Entry::committed(
-            Kind::Instruction,
-            self.time_ms,
-            commitment(opening),
-            index_key,
-        )
+        Entry::committed(Kind::Instruction, self.time_ms, commitment(opening), index_key)
     }
 
     pub fn append(&mut self, draft: &Draft) -> Step {
@@ -336,11 +306,7 @@ impl Log {
 
     /// The place that an authorisation would get now.
     pub fn place(&self, draft: &Draft) -> Place {
-        Place {
-            index: self.size(),
-            time_ms: self.time_ms,
-            index_key: draft.metadata.index_key,
-        }
+        Place { index: self.size(), time_ms: self.time_ms, index_key: draft.metadata.index_key }
     }
 
     /// Shows a head to be on history, by the roots this log computed.

@@ -7,10 +7,8 @@ use serde_json::Value;
 /// Reads one vector file; none when there are no vectors on this machine, unless
 /// `SOLELOG_REQUIRE_VECTORS=1` says that there must be.
 pub fn text(name: &str) -> Option<String> {
-    let folder = std::env::var_os("SOLELOG_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("SOLELOG_VECTORS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors"), PathBuf::from);
     let path = folder.join(name);
     match std::fs::read_to_string(&path) {
         Ok(text) => Some(text),
@@ -30,16 +28,12 @@ pub fn json(name: &str) -> Option<Value> {
 
 /// The array under a name.
 pub fn cases<'a>(file: &'a Value, name: &str) -> &'a [Value] {
-    file[name]
-        .as_array()
-        .unwrap_or_else(|| panic!("no array {name}"))
+    file[name].as_array().unwrap_or_else(|| panic!("no array {name}"))
 }
 
 /// The string under a name.
 pub fn string<'a>(case: &'a Value, name: &str) -> &'a str {
-    case[name]
-        .as_str()
-        .unwrap_or_else(|| panic!("no text {name} in {case}"))
+    case[name].as_str().unwrap_or_else(|| panic!("no text {name} in {case}"))
 }
 
 /// The hex string under a name, as bytes.
