@@ -289,7 +289,8 @@ impl Journal {
     pub fn drop_below(&self, round: u64) -> Result<usize, StoreError> {
         self.writer.with(|writer| {
             let starts = writer.older.iter().skip(1).chain(std::iter::once(&writer.segment.header.first));
-            let gone = starts.take_while(|next| **next <= round).count();
+            // As many as there are older ones: the segment in use stays, whatever is asked.
+            let gone = starts.take(writer.older.len()).take_while(|next| **next <= round).count();
             if gone == 0 {
                 return Ok(0);
             }

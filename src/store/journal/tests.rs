@@ -86,6 +86,7 @@ fn whole_segments_below_every_watermark_are_removed() {
     assert!(corrupt(scan(&disk, FIRST)), "rounds that are gone are not passed over in silence");
     journal.drop_below(1000).unwrap();
     assert_eq!(journal.segments(), Some(1));
+    assert_eq!(journal.drop_below(1000).unwrap(), 0, "the segment in use stays");
     append(&journal, 60..61);
     disk.cut_power(Cut::Lost);
     assert_eq!(scan(&disk, 60).unwrap().1, [(60, payload(60))]);
