@@ -51,11 +51,7 @@ impl Commitment {
     }
 
     pub(crate) fn of(hiding: &Encoded, binding: &Encoded) -> Option<Self> {
-        Some(Commitment {
-            bytes: [*hiding, *binding],
-            hiding: point::parse(hiding)?,
-            binding: point::parse(binding)?,
-        })
+        Some(Commitment { bytes: [*hiding, *binding], hiding: point::parse(hiding)?, binding: point::parse(binding)? })
     }
 
     /// D || E.
@@ -81,9 +77,7 @@ impl Commitment {
 impl fmt::Debug for Commitment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Commitment(")?;
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
@@ -154,10 +148,7 @@ impl NonceSeed {
 
     /// Takes the nonces, after the challenge was durably spent.
     pub fn take<P: Profile>(self) -> ProviderNonces<P> {
-        ProviderNonces {
-            nonces: self.nonces::<P>(),
-            profile: PhantomData,
-        }
+        ProviderNonces { nonces: self.nonces::<P>(), profile: PhantomData }
     }
 
     fn nonces<P: Profile>(&self) -> Nonces {

@@ -67,33 +67,19 @@ impl Shares {
     /// [`ProviderShare::open`] checks what is inside.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (blinded, sealed) = bytes.split_first_chunk()?;
-        Some(Shares {
-            blinded: *blinded,
-            sealed: seal::parse(sealed)?,
-        })
+        Some(Shares { blinded: *blinded, sealed: seal::parse(sealed)? })
     }
 
     /// `blinded || E || ciphertext || tag`.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Sealed {
-            encapsulated,
-            ciphertext,
-            tag,
-        } = &self.sealed;
+        let Sealed { encapsulated, ciphertext, tag } = &self.sealed;
         [&self.blinded[..], encapsulated, ciphertext, tag].concat()
     }
 
     /// What the credential commits to: `H("solelog/shares/v1", blinded || sealed)`.
     pub fn hash(&self) -> Hash {
-        let Sealed {
-            encapsulated,
-            ciphertext,
-            tag,
-        } = &self.sealed;
-        shares_hash(
-            &self.blinded,
-            &[&encapsulated[..], ciphertext, tag].concat(),
-        )
+        let Sealed { encapsulated, ciphertext, tag } = &self.sealed;
+        shares_hash(&self.blinded, &[&encapsulated[..], ciphertext, tag].concat())
     }
 
     /// The key to agree with, for [`crate::KemKey::agree`] or a hardware module.
@@ -121,11 +107,7 @@ pub struct Enrolment<P> {
 impl<P: Profile> Enrolment<P> {
     /// Puts an enrolment together from its stored parts.
     pub const fn from_parts(joint_key: [u8; 33], shares: Shares) -> Self {
-        Enrolment {
-            joint_key,
-            shares,
-            profile: PhantomData,
-        }
+        Enrolment { joint_key, shares, profile: PhantomData }
     }
 }
 
@@ -135,28 +117,14 @@ impl Enrolment<Profile2> {
     pub fn from_verifier(verifier: &[u8]) -> Option<Self> {
         let (blinded, rest) = verifier.split_first_chunk()?;
         let (joint_key, sealed) = rest.split_first_chunk()?;
-        let shares = Shares {
-            blinded: *blinded,
-            sealed: seal::parse(sealed)?,
-        };
+        let shares = Shares { blinded: *blinded, sealed: seal::parse(sealed)? };
         Some(Enrolment::from_parts(*joint_key, shares))
     }
 
     /// The published implementation's verifier, 250 bytes.
     pub fn to_verifier(&self) -> Vec<u8> {
-        let Sealed {
-            encapsulated,
-            ciphertext,
-            tag,
-        } = &self.shares.sealed;
-        [
-            &self.shares.blinded[..],
-            &self.joint_key,
-            encapsulated,
-            ciphertext,
-            tag,
-        ]
-        .concat()
+        let Sealed { encapsulated, ciphertext, tag } = &self.shares.sealed;
+        [&self.shares.blinded[..], &self.joint_key, encapsulated, ciphertext, tag].concat()
     }
 }
 
@@ -189,18 +157,8 @@ pub fn deal<P: Profile>(
     let blinded = *blinded.to_bytes();
 
     let mut plaintext = Zeroizing::new([0; PLAINTEXT]);
-    let parts: [&[u8]; 6] = [
-        &HEADER,
-        &PROVIDER,
-        &*first.to_bytes(),
-        &[COEFFICIENTS],
-        &joint_key,
-        &public(&slope)?,
-    ];
-    plaintext
-        .iter_mut()
-        .zip(parts.into_iter().flatten())
-        .for_each(|(to, from)| *to = *from);
+    let parts: [&[u8]; 6] = [&HEADER, &PROVIDER, &*first.to_bytes(), &[COEFFICIENTS], &joint_key, &public(&slope)?];
+    plaintext.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
 
     let aad = P::share_aad(context, &joint_key, &blinded);
     let sealed = seal::seal(recipient, P::SHARE_INFO, &aad, &plaintext, rng)?;
@@ -282,8 +240,7 @@ impl<P: Profile> ProviderShare<P> {
         let joint_key = point::parse(&enrolment.joint_key).ok_or(OpenError::JointKey)?;
         SecretScalar::from_bytes(blinded).ok_or(OpenError::Blinded)?;
         let aad = P::share_aad(context, &enrolment.joint_key, blinded);
-        let plaintext = seal::open(recipient, agreed, P::SHARE_INFO, &aad, sealed)
-            .map_err(|_| OpenError::Unopened)?;
+        let plaintext = seal::open(recipient, agreed, P::SHARE_INFO, &aad, sealed).map_err(|_| OpenError::Unopened)?;
 
         let mut plaintext = Parts(&*plaintext);
         if plaintext.take() != Some(&HEADER) {
@@ -292,21 +249,12 @@ impl<P: Profile> ProviderShare<P> {
         if plaintext.take() != Some(&PROVIDER) {
             return Err(OpenError::Identifier);
         }
-        let share = plaintext
-            .take()
-            .and_then(SecretScalar::from_bytes)
-            .ok_or(OpenError::Scalar)?;
+        let share = plaintext.take().and_then(SecretScalar::from_bytes).ok_or(OpenError::Scalar)?;
         if plaintext.take() != Some(&[COEFFICIENTS]) {
             return Err(OpenError::Coefficients);
         }
-        let constant = plaintext
-            .take()
-            .and_then(point::parse)
-            .ok_or(OpenError::Commitment)?;
-        let slope = plaintext
-            .take()
-            .and_then(point::parse)
-            .ok_or(OpenError::Commitment)?;
+        let constant = plaintext.take().and_then(point::parse).ok_or(OpenError::Commitment)?;
+        let slope = plaintext.take().and_then(point::parse).ok_or(OpenError::Commitment)?;
         if constant != joint_key {
             return Err(OpenError::OtherKey);
         }
@@ -319,13 +267,7 @@ impl<P: Profile> ProviderShare<P> {
         if share.is_zero() || *user == ProjectivePoint::IDENTITY {
             return Err(OpenError::Zero);
         }
-        Ok(ProviderShare {
-            share,
-            user,
-            joint_key: enrolment.joint_key,
-            recipient: *recipient,
-            profile: PhantomData,
-        })
+        Ok(ProviderShare { share, user, joint_key: enrolment.joint_key, recipient: *recipient, profile: PhantomData })
     }
 }
 
@@ -350,8 +292,6 @@ impl<P: Profile> Enrolment<P> {
     /// The user's share under a mask. A wrong mask gives a wrong share, and nothing here tells.
     pub(crate) fn unmask(&self, mask: &Mask) -> Option<SecretScalar> {
         let blinded = SecretScalar::from_bytes(&self.shares.blinded)?;
-        Some(SecretScalar::new(
-            *blinded.expose() - mask.scalar::<P>().expose(),
-        ))
+        Some(SecretScalar::new(*blinded.expose() - mask.scalar::<P>().expose()))
     }
 }

@@ -53,19 +53,13 @@ pub(crate) struct Nonces {
 
 impl Nonces {
     pub(crate) fn new(hiding: SecretScalar, binding: SecretScalar) -> Self {
-        let commit = |nonce: &SecretScalar| match point::encode(
-            &(ProjectivePoint::GENERATOR * nonce.expose()),
-        ) {
+        let commit = |nonce: &SecretScalar| match point::encode(&(ProjectivePoint::GENERATOR * nonce.expose())) {
             Some(commitment) => commitment,
             None => unreachable!("a hash is the zero scalar once in 2^256"),
         };
         let commitment = Commitment::of(&commit(&hiding), &commit(&binding));
         match commitment {
-            Some(commitment) => Nonces {
-                hiding,
-                binding,
-                commitment,
-            },
+            Some(commitment) => Nonces { hiding, binding, commitment },
             None => unreachable!("what was encoded just now decodes"),
         }
     }
@@ -99,23 +93,17 @@ impl Joint {
         user: &Commitment,
         message: &[u8],
     ) -> Result<Self, Degenerate> {
-        let ids = [
-            Participant::Provider.id::<P::Suite>()?,
-            Participant::User.id()?,
-        ];
-        let commitments: BTreeMap<_, _> =
-            ids.into_iter().zip([provider, user].map(frost)).collect();
+        let ids = [Participant::Provider.id::<P::Suite>()?, Participant::User.id()?];
+        let commitments: BTreeMap<_, _> = ids.into_iter().zip([provider, user].map(frost)).collect();
         let package = SigningPackage::<P::Suite>::new(commitments, message);
         let factors =
-            frost_core::compute_binding_factor_list(&package, &VerifyingKey::new(*key), &[])
-                .map_err(|_| Degenerate)?;
+            frost_core::compute_binding_factor_list(&package, &VerifyingKey::new(*key), &[]).map_err(|_| Degenerate)?;
 
         let side = |id: &Identifier<P::Suite>, commitment: &Commitment| {
             let factor = factors.get(id).ok_or(Degenerate)?.serialize();
             let rho = <[u8; 32]>::try_from(factor).map_err(|_| Degenerate)?;
             let rho = Option::<Scalar>::from(Scalar::from_repr(rho.into())).ok_or(Degenerate)?;
-            let lambda =
-                frost_core::derive_interpolating_value(id, &package).map_err(|_| Degenerate)?;
+            let lambda = frost_core::derive_interpolating_value(id, &package).map_err(|_| Degenerate)?;
             let r = *commitment.hiding() + *commitment.binding() * rho;
             Ok(Side { rho, lambda, r })
         };
@@ -124,14 +112,7 @@ impl Joint {
         let user = side(user_id, user)?;
         let r = provider.r + user.r;
         let c = P::challenge(&r, key, message).map_err(|_| Degenerate)?;
-        Ok(Joint {
-            key: *key,
-            r,
-            challenge: reduce(&c),
-            c,
-            provider,
-            user,
-        })
+        Ok(Joint { key: *key, r, challenge: reduce(&c), c, provider, user })
     }
 
     /// The challenge as the record carries it.
@@ -147,12 +128,7 @@ impl Joint {
     }
 
     /// A signature share. The nonces are gone afterwards.
-    pub(crate) fn sign(
-        &self,
-        who: Participant,
-        nonces: Nonces,
-        share: &SecretScalar,
-    ) -> SecretScalar {
+    pub(crate) fn sign(&self, who: Participant, nonces: Nonces, share: &SecretScalar) -> SecretScalar {
         let side = self.side(who);
         let bound = Zeroizing::new(side.rho * nonces.binding.expose());
         let keyed = Zeroizing::new(side.lambda * self.challenge * share.expose());
@@ -160,15 +136,9 @@ impl Joint {
     }
 
     /// Whether `z` is the share of the one whose public share this is.
-    pub(crate) fn verify_share(
-        &self,
-        who: Participant,
-        z: &SecretScalar,
-        public_share: &ProjectivePoint,
-    ) -> bool {
+    pub(crate) fn verify_share(&self, who: Participant, z: &SecretScalar, public_share: &ProjectivePoint) -> bool {
         let side = self.side(who);
-        ProjectivePoint::GENERATOR * z.expose()
-            == side.r + *public_share * (side.lambda * self.challenge)
+        ProjectivePoint::GENERATOR * z.expose() == side.r + *public_share * (side.lambda * self.challenge)
     }
 
     /// The response of the joint signature, if it verifies.
@@ -179,11 +149,6 @@ impl Joint {
     }
 }
 
-fn frost<C: Ciphersuite<Group = frost_p256::P256Group>>(
-    commitment: &Commitment,
-) -> SigningCommitments<C> {
-    SigningCommitments::new(
-        NonceCommitment::new(*commitment.hiding()),
-        NonceCommitment::new(*commitment.binding()),
-    )
+fn frost<C: Ciphersuite<Group = frost_p256::P256Group>>(commitment: &Commitment) -> SigningCommitments<C> {
+    SigningCommitments::new(NonceCommitment::new(*commitment.hiding()), NonceCommitment::new(*commitment.binding()))
 }

@@ -127,10 +127,7 @@ impl KemPublicKey {
         match bytes {
             [0x02 | 0x03, ..] => {
                 let point = PublicKey::from_sec1_bytes(bytes).map_err(|_| NotAPoint)?;
-                Ok(KemPublicKey {
-                    point,
-                    bytes: *bytes,
-                })
+                Ok(KemPublicKey { point, bytes: *bytes })
             }
             _ => Err(NotAPoint),
         }
@@ -150,10 +147,7 @@ impl KemPublicKey {
     pub(crate) fn uncompressed(&self) -> [u8; 65] {
         let mut bytes = [0; 65];
         let point = self.point.to_sec1_point(false);
-        bytes
-            .iter_mut()
-            .zip(point.as_bytes())
-            .for_each(|(to, from)| *to = *from);
+        bytes.iter_mut().zip(point.as_bytes()).for_each(|(to, from)| *to = *from);
         bytes
     }
 
@@ -166,10 +160,7 @@ impl KemPublicKey {
     fn from_point(point: PublicKey) -> Self {
         let mut bytes = [0; 33];
         let compressed = point.to_sec1_point(true);
-        bytes
-            .iter_mut()
-            .zip(compressed.as_bytes())
-            .for_each(|(to, from)| *to = *from);
+        bytes.iter_mut().zip(compressed.as_bytes()).for_each(|(to, from)| *to = *from);
         KemPublicKey { point, bytes }
     }
 }
@@ -177,9 +168,7 @@ impl KemPublicKey {
 impl fmt::Debug for KemPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KemPublicKey(")?;
-        self.bytes
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }

@@ -86,13 +86,9 @@ impl Mask {
 pub(crate) fn hash_to_scalars<const N: usize>(message: &[u8], dst: &[u8]) -> [SecretScalar; N] {
     const { assert!(N <= 170, "expand_message_xmd makes at most 8160 bytes") }
     let mut scalars = [Scalar::ZERO; N];
-    let hashed =
-        hash_to_field::<ExpandMsgXmd<sha2_frost::Sha256>, Scalar>(&[message], &[dst], &mut scalars);
+    let hashed = hash_to_field::<ExpandMsgXmd<sha2_frost::Sha256>, Scalar>(&[message], &[dst], &mut scalars);
     // It fails for no tag or for too many bytes, and both were settled while compiling.
-    debug_assert!(
-        hashed.is_ok(),
-        "the tag is a constant and the length is bounded above"
-    );
+    debug_assert!(hashed.is_ok(), "the tag is a constant and the length is bounded above");
     let secrets = scalars.map(SecretScalar::new);
     scalars.zeroize();
     secrets

@@ -105,10 +105,7 @@ impl<P: Profile> Pass<P> {
     };
 
     pub(crate) const fn assemble(fields: Fields) -> Self {
-        Pass {
-            fields,
-            profile: PhantomData,
-        }
+        Pass { fields, profile: PhantomData }
     }
 
     /// Reads a pass.
@@ -133,26 +130,12 @@ impl<P: Profile> Pass<P> {
             scal3::Profile::EcSdsa => Check::Checksum(*parts.take()?),
             scal3::Profile::Transcript => Check::Tag(sealed.tag),
         };
-        Ok(Pass::assemble(Fields {
-            commitment,
-            device_sig,
-            binding_vk,
-            binding_sig,
-            sealed,
-            check,
-        }))
+        Ok(Pass::assemble(Fields { commitment, device_sig, binding_vk, binding_sig, sealed, check }))
     }
 
     /// The bytes that travel.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Fields {
-            commitment,
-            device_sig,
-            binding_vk,
-            binding_sig,
-            sealed,
-            check,
-        } = &self.fields;
+        let Fields { commitment, device_sig, binding_vk, binding_sig, sealed, check } = &self.fields;
         let checksum = match check {
             Check::Checksum(checksum) => &checksum[..],
             // It stands in the sealed share already.
@@ -183,22 +166,10 @@ impl<P: Profile> Pass<P> {
     ///
     /// # Errors
     /// The first check that fails. The challenge is not spent by that.
-    pub fn check(
-        self,
-        keys: &Keys,
-        session: &Session,
-        operation: &Operation<P>,
-    ) -> Result<Checked<P>, PublicFault> {
+    pub fn check(self, keys: &Keys, session: &Session, operation: &Operation<P>) -> Result<Checked<P>, PublicFault> {
         let joint_key = point::parse(&keys.joint).ok_or(PublicFault::JointKey)?;
         point::parse(&keys.device).ok_or(PublicFault::DeviceKey)?;
-        let Fields {
-            commitment,
-            device_sig,
-            binding_vk,
-            binding_sig,
-            check,
-            ..
-        } = &self.fields;
+        let Fields { commitment, device_sig, binding_vk, binding_sig, check, .. } = &self.fields;
         let message = operation.message(binding_vk);
         let joint = Joint::new::<P>(&joint_key, session.commitment(), commitment, &message)
             .map_err(|_| PublicFault::Commitment)?;

@@ -71,11 +71,7 @@ pub(crate) mod rules {
         const RECORD: scal3::Profile;
 
         /// c, as the record carries it.
-        fn challenge(
-            r: &ProjectivePoint,
-            key: &ProjectivePoint,
-            message: &[u8],
-        ) -> Result<[u8; 32], GroupError>;
+        fn challenge(r: &ProjectivePoint, key: &ProjectivePoint, message: &[u8]) -> Result<[u8; 32], GroupError>;
         /// AAD of the sealed share.
         fn share_aad(context: &Enrolling<'_>, joint_key: &Encoded, blinded: &[u8; 32]) -> Vec<u8>;
         /// AAD of the sealed signature share.
@@ -91,23 +87,12 @@ impl rules::Rules for Profile1 {
     const PASS_INFO: &'static [u8] = b"solelog/pass/v1";
     const RECORD: scal3::Profile = scal3::Profile::EcSdsa;
 
-    fn challenge(
-        r: &ProjectivePoint,
-        _key: &ProjectivePoint,
-        message: &[u8],
-    ) -> Result<[u8; 32], GroupError> {
+    fn challenge(r: &ProjectivePoint, _key: &ProjectivePoint, message: &[u8]) -> Result<[u8; 32], GroupError> {
         ec_sdsa_challenge(r, message)
     }
 
     fn share_aad(context: &Enrolling<'_>, joint_key: &Encoded, blinded: &[u8; 32]) -> Vec<u8> {
-        [
-            &context.enrolment_id.0[..],
-            joint_key,
-            context.device_key,
-            blinded,
-            context.origin.as_bytes(),
-        ]
-        .concat()
+        [&context.enrolment_id.0[..], joint_key, context.device_key, blinded, context.origin.as_bytes()].concat()
     }
 
     fn pass_aad(session: &Session, c: &[u8; 32]) -> Vec<u8> {
@@ -123,11 +108,7 @@ impl rules::Rules for Profile2 {
     const PASS_INFO: &'static [u8] = b"";
     const RECORD: scal3::Profile = scal3::Profile::Transcript;
 
-    fn challenge(
-        r: &ProjectivePoint,
-        key: &ProjectivePoint,
-        message: &[u8],
-    ) -> Result<[u8; 32], GroupError> {
+    fn challenge(r: &ProjectivePoint, key: &ProjectivePoint, message: &[u8]) -> Result<[u8; 32], GroupError> {
         Ok(rfc9591_challenge(r, key, message)?.to_bytes().into())
     }
 

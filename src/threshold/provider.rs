@@ -77,9 +77,7 @@ impl CompleteError {
     /// Whose doing this is.
     pub const fn fault(self) -> Fault {
         match self {
-            CompleteError::OtherNonces | CompleteError::OtherShare | CompleteError::Joint => {
-                Fault::Provider
-            }
+            CompleteError::OtherNonces | CompleteError::OtherShare | CompleteError::Joint => Fault::Provider,
             CompleteError::Unopened | CompleteError::Checksum => Fault::Transport,
             // A number that is no scalar was sealed on purpose, and the device signed for it.
             CompleteError::Scalar | CompleteError::WrongShare => Fault::WrongPin,
@@ -109,8 +107,8 @@ impl<P: Profile> Checked<P> {
         }
         let aad = P::pass_aad(&self.session, self.joint.c());
         let sealed = &self.fields.sealed;
-        let second = seal::open(&share.recipient, agreed, P::PASS_INFO, &aad, sealed)
-            .map_err(|_| CompleteError::Unopened)?;
+        let second =
+            seal::open(&share.recipient, agreed, P::PASS_INFO, &aad, sealed).map_err(|_| CompleteError::Unopened)?;
         // In profile 2 the device signed the tag, which has just opened.
         if let Check::Checksum(signed) = &self.fields.check
             && !bool::from(Check::checksum(&second).as_bytes().ct_eq(signed))
@@ -118,21 +116,13 @@ impl<P: Profile> Checked<P> {
             return Err(CompleteError::Checksum);
         }
         let second = SecretScalar::from_bytes(&second).ok_or(CompleteError::Scalar)?;
-        if !self
-            .joint
-            .verify_share(Participant::User, &second, &share.user)
-        {
+        if !self.joint.verify_share(Participant::User, &second, &share.user) {
             return Err(CompleteError::WrongShare);
         }
-        let first = self
-            .joint
-            .sign(Participant::Provider, nonces.nonces, &share.share);
+        let first = self.joint.sign(Participant::Provider, nonces.nonces, &share.share);
         // A signature that is wrong although its parts are right gives the share away (a fault
         // attack), so it is looked at before anybody else may.
-        let z = self
-            .joint
-            .combine(&first, &second)
-            .ok_or(CompleteError::Joint)?;
+        let z = self.joint.combine(&first, &second).ok_or(CompleteError::Joint)?;
         let bytes = self.operation.record(&Signatures {
             binding_key: &self.fields.binding_vk,
             c: self.joint.c(),
@@ -141,11 +131,7 @@ impl<P: Profile> Checked<P> {
             device_sig: &self.fields.device_sig,
             binding_sig: &self.fields.binding_sig,
         });
-        Ok(Record {
-            bytes,
-            c: *self.joint.c(),
-            profile: PhantomData,
-        })
+        Ok(Record { bytes, c: *self.joint.c(), profile: PhantomData })
     }
 }
 

@@ -54,8 +54,8 @@ pub(crate) fn seal<const N: usize>(
     plaintext: &[u8; N],
     rng: &mut impl CryptoRng,
 ) -> Result<Sealed<N>, SealError> {
-    let recipient = <DhP256HkdfSha256 as Kem>::PublicKey::from_bytes(&recipient.uncompressed())
-        .map_err(|_| SealError)?;
+    let recipient =
+        <DhP256HkdfSha256 as Kem>::PublicKey::from_bytes(&recipient.uncompressed()).map_err(|_| SealError)?;
     let mut ciphertext = *plaintext;
     let (encapsulated, tag) =
         hpke::single_shot_seal_inout_detached_with_rng::<AesGcm128, HkdfSha256, DhP256HkdfSha256>(
@@ -67,13 +67,8 @@ pub(crate) fn seal<const N: usize>(
             rng,
         )
         .map_err(|_| SealError)?;
-    let encapsulated =
-        KemPublicKey::from_uncompressed(&encapsulated.to_bytes()).map_err(|_| SealError)?;
-    Ok(Sealed {
-        encapsulated: *encapsulated.as_bytes(),
-        ciphertext,
-        tag: tag.to_bytes().into(),
-    })
+    let encapsulated = KemPublicKey::from_uncompressed(&encapsulated.to_bytes()).map_err(|_| SealError)?;
+    Ok(Sealed { encapsulated: *encapsulated.as_bytes(), ciphertext, tag: tag.to_bytes().into() })
 }
 
 /// Opens a message with what key agreement between `recipient` and the encapsulated key gave.
@@ -89,13 +84,7 @@ pub(crate) fn open<const N: usize>(
     let dh = extract(KEM_SUITE, &[], b"eae_prk", agreed.expose());
     let mut shared = Zeroizing::new([0; 32]);
     let context = [sender.uncompressed(), recipient.uncompressed()];
-    expand(
-        KEM_SUITE,
-        &dh.1,
-        b"shared_secret",
-        &[context.as_flattened()],
-        &mut *shared,
-    )?;
+    expand(KEM_SUITE, &dh.1, b"shared_secret", &[context.as_flattened()], &mut *shared)?;
 
     // Base mode: mode 0, no pre-shared key.
     let psk_id = extract(HPKE_SUITE, &[], b"psk_id_hash", b"").0;
@@ -109,23 +98,13 @@ pub(crate) fn open<const N: usize>(
 
     let mut message = Zeroizing::new(sealed.ciphertext);
     Aes128Gcm::new((&*key).into())
-        .decrypt_inout_detached(
-            &Nonce::from(nonce),
-            aad,
-            message.as_mut_slice().into(),
-            &sealed.tag.into(),
-        )
+        .decrypt_inout_detached(&Nonce::from(nonce), aad, message.as_mut_slice().into(), &sealed.tag.into())
         .map_err(|_| Unopened)?;
     Ok(message)
 }
 
 /// `LabeledExtract`, as the key itself and ready to be expanded.
-fn extract(
-    suite: &[u8],
-    salt: &[u8],
-    label: &[u8],
-    ikm: &[u8],
-) -> (Zeroizing<[u8; 32]>, Hkdf<Sha256>) {
+fn extract(suite: &[u8], salt: &[u8], label: &[u8], ikm: &[u8]) -> (Zeroizing<[u8; 32]>, Hkdf<Sha256>) {
     let mut extract = HkdfExtract::<Sha256>::new(Some(salt));
     for part in [b"HPKE-v1", suite, label, ikm] {
         extract.input_ikm(part);
@@ -135,16 +114,8 @@ fn extract(
 }
 
 /// `LabeledExpand`.
-fn expand(
-    suite: &[u8],
-    key: &Hkdf<Sha256>,
-    label: &[u8],
-    info: &[&[u8]],
-    out: &mut [u8],
-) -> Result<(), Unopened> {
-    let len = u16::try_from(out.len())
-        .map_err(|_| Unopened)?
-        .to_be_bytes();
+fn expand(suite: &[u8], key: &Hkdf<Sha256>, label: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), Unopened> {
+    let len = u16::try_from(out.len()).map_err(|_| Unopened)?.to_be_bytes();
     let mut parts: alloc::vec::Vec<&[u8]> = alloc::vec![&len, b"HPKE-v1", suite, label];
     parts.extend_from_slice(info);
     key.expand_multi_info(&parts, out).map_err(|_| Unopened)
@@ -155,11 +126,7 @@ pub(crate) fn parse<const N: usize>(bytes: &[u8]) -> Option<Sealed<N>> {
     let (encapsulated, rest): (&Encoded, _) = bytes.split_first_chunk()?;
     let (ciphertext, rest) = rest.split_first_chunk()?;
     let tag = rest.try_into().ok()?;
-    Some(Sealed {
-        encapsulated: *encapsulated,
-        ciphertext: *ciphertext,
-        tag,
-    })
+    Some(Sealed { encapsulated: *encapsulated, ciphertext: *ciphertext, tag })
 }
 
 #[cfg(test)]
@@ -211,17 +178,11 @@ mod tests {
             assert_ne!(sealed.ciphertext, plaintext);
 
             let agreed = key.agree(&sealed.encapsulated).unwrap();
-            assert_eq!(
-                *open(&recipient, &agreed, info, aad, &sealed).unwrap(),
-                plaintext
-            );
+            assert_eq!(*open(&recipient, &agreed, info, aad, &sealed).unwrap(), plaintext);
 
             let secret = key.secret_for_test();
-            let secret =
-                <DhP256HkdfSha256 as Kem>::PrivateKey::from_bytes(secret.as_slice()).unwrap();
-            let sender = KemPublicKey::parse(&sealed.encapsulated)
-                .unwrap()
-                .uncompressed();
+            let secret = <DhP256HkdfSha256 as Kem>::PrivateKey::from_bytes(secret.as_slice()).unwrap();
+            let sender = KemPublicKey::parse(&sealed.encapsulated).unwrap().uncompressed();
             let sender = <DhP256HkdfSha256 as Kem>::EncappedKey::from_bytes(&sender).unwrap();
             let theirs = hpke::single_shot_open::<AesGcm128, HkdfSha256, DhP256HkdfSha256>(
                 &OpModeR::Base,
@@ -233,24 +194,10 @@ mod tests {
             );
             assert_eq!(theirs.unwrap(), plaintext);
 
-            let other = MasterSecret::from_bytes([round; 32])
-                .kem_key(&Hash([0xee; 32]))
-                .public_key();
+            let other = MasterSecret::from_bytes([round; 32]).kem_key(&Hash([0xee; 32])).public_key();
             refuses(&other, &agreed, info, aad, &sealed);
-            refuses(
-                &recipient,
-                &Agreed::from_bytes([round; 32]),
-                info,
-                aad,
-                &sealed,
-            );
-            refuses(
-                &recipient,
-                &agreed,
-                b"another purpose entirely",
-                aad,
-                &sealed,
-            );
+            refuses(&recipient, &Agreed::from_bytes([round; 32]), info, aad, &sealed);
+            refuses(&recipient, &agreed, b"another purpose entirely", aad, &sealed);
             refuses(&recipient, &agreed, info, &[2, round], &sealed);
             let mut altered = sealed.clone();
             altered.tag[15] ^= 1;

@@ -123,9 +123,7 @@ impl fmt::Debug for SecretScalar {
 
 /// Puts parts together in memory that is wiped, without leaving a shorter copy behind by growing.
 pub(crate) fn concat(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
-    let mut whole = Zeroizing::new(Vec::with_capacity(
-        parts.iter().map(|part| part.len()).sum(),
-    ));
+    let mut whole = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
     for part in parts {
         whole.extend_from_slice(part);
     }

@@ -96,11 +96,7 @@ impl<P: Profile> Idle<P> {
     pub fn unlock(enrolment: &Enrolment<P>, mask: &Mask) -> Result<Self, SubscriberError> {
         let joint_key = point::parse(&enrolment.joint_key).ok_or(SubscriberError::JointKey)?;
         let share = enrolment.unmask(mask).ok_or(SubscriberError::Blinded)?;
-        Ok(Idle {
-            joint_key,
-            share,
-            profile: PhantomData,
-        })
+        Ok(Idle { joint_key, share, profile: PhantomData })
     }
 
     /// Makes the one-time binding key and the nonces. Draws 32 bytes for each of the three.
@@ -138,14 +134,8 @@ impl BindingKey {
         };
         let mut public = [0; 33];
         let point = key.public_key().to_sec1_point(true);
-        public
-            .iter_mut()
-            .zip(point.as_bytes())
-            .for_each(|(to, from)| *to = *from);
-        BindingKey {
-            key: SigningKey::from(key),
-            public,
-        }
+        public.iter_mut().zip(point.as_bytes()).for_each(|(to, from)| *to = *from);
+        BindingKey { key: SigningKey::from(key), public }
     }
 }
 
@@ -176,12 +166,9 @@ impl<P: Profile> Committed<P> {
         let message = operation.message(&self.binding_key.public);
         let joint = Joint::new::<P>(&self.joint_key, session.commitment(), &commitment, &message)
             .map_err(|_| SubscriberError::Commitment)?;
-        let z = joint
-            .sign(Participant::User, self.nonces, &self.share)
-            .to_bytes();
+        let z = joint.sign(Participant::User, self.nonces, &self.share).to_bytes();
         let aad = P::pass_aad(session, joint.c());
-        let sealed = seal::seal(recipient, P::PASS_INFO, &aad, &z, rng)
-            .map_err(|_| SubscriberError::Seal)?;
+        let sealed = seal::seal(recipient, P::PASS_INFO, &aad, &z, rng).map_err(|_| SubscriberError::Seal)?;
         let check = match P::RECORD {
             scal3::Profile::EcSdsa => Check::checksum(&z),
             scal3::Profile::Transcript => Check::Tag(sealed.tag),

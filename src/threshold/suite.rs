@@ -33,11 +33,7 @@ pub fn ec_sdsa_challenge(r: &ProjectivePoint, message: &[u8]) -> Result<[u8; 32]
     let point = r.to_affine().to_encoded_point(false);
     let coordinates: Option<&[u8; 64]> = point.as_bytes().split_last_chunk().map(|(_, xy)| xy);
     let coordinates = coordinates.ok_or(GroupError::InvalidIdentityElement)?;
-    Ok(Sha256::new()
-        .chain_update(coordinates)
-        .chain_update(message)
-        .finalize()
-        .into())
+    Ok(Sha256::new().chain_update(coordinates).chain_update(message).finalize().into())
 }
 
 /// The hash string as a scalar, for the arithmetic.
@@ -87,9 +83,7 @@ impl Ciphersuite for EcSdsa {
         _verifying_key: &VerifyingKey<Self>,
         message: &[u8],
     ) -> Result<Challenge<Self>, Error<Self>> {
-        Ok(Challenge::from_scalar(reduce(&ec_sdsa_challenge(
-            r, message,
-        )?)))
+        Ok(Challenge::from_scalar(reduce(&ec_sdsa_challenge(r, message)?)))
     }
 }
 

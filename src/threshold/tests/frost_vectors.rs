@@ -6,13 +6,11 @@ use std::collections::BTreeMap;
 
 use common::{array, hex, vectors};
 use frost_core::keys::{
-    CoefficientCommitment, KeyPackage, PublicKeyPackage, SecretShare, SigningShare,
-    VerifiableSecretSharingCommitment, VerifyingShare, dkg,
+    CoefficientCommitment, KeyPackage, PublicKeyPackage, SecretShare, SigningShare, VerifiableSecretSharingCommitment,
+    VerifyingShare, dkg,
 };
 use frost_core::round1::{Nonce, SigningCommitments, SigningNonces};
-use frost_core::{
-    Ciphersuite, Field, Group, Identifier, Signature, SigningKey, SigningPackage, VerifyingKey,
-};
+use frost_core::{Ciphersuite, Field, Group, Identifier, Signature, SigningKey, SigningPackage, VerifyingKey};
 use frost_p256::{P256Group, P256ScalarField};
 use p256_frost::{ProjectivePoint, Scalar};
 use serde_json::Value;
@@ -28,10 +26,7 @@ fn scalar(value: &Value) -> Scalar {
 }
 
 fn id<C: Suite>(value: &Value) -> Identifier<C> {
-    u16::try_from(value.as_u64().unwrap())
-        .unwrap()
-        .try_into()
-        .unwrap()
+    u16::try_from(value.as_u64().unwrap()).unwrap().try_into().unwrap()
 }
 
 /// Runs the signing flow of a vector through a suite, checking every value up to the challenge,
@@ -40,10 +35,7 @@ fn flow<C: Suite>(vector: &Value) -> (Vec<Vec<u8>>, Signature<C>, VerifyingKey<C
     let inputs = &vector["inputs"];
     let key = SigningKey::<C>::deserialize(&hex(&inputs["group_secret_key"])).unwrap();
     let verifying_key = VerifyingKey::from(&key);
-    assert_eq!(
-        verifying_key.serialize().unwrap(),
-        hex(&inputs["verifying_key_key"])
-    );
+    assert_eq!(verifying_key.serialize().unwrap(), hex(&inputs["verifying_key_key"]));
     let message = hex(&inputs["message"]);
 
     let slope = scalar(&inputs["share_polynomial_coefficients"][0]);
@@ -59,10 +51,7 @@ fn flow<C: Suite>(vector: &Value) -> (Vec<Vec<u8>>, Signature<C>, VerifyingKey<C
             let id = id::<C>(&share["identifier"]);
             let share = SigningShare::deserialize(&hex(&share["participant_share"])).unwrap();
             let share = SecretShare::new(id, share, commitment.clone());
-            (
-                id,
-                KeyPackage::try_from(share).expect("the share fits its commitment"),
-            )
+            (id, KeyPackage::try_from(share).expect("the share fits its commitment"))
         })
         .collect();
     assert_eq!(packages.len(), 3);
@@ -74,10 +63,7 @@ fn flow<C: Suite>(vector: &Value) -> (Vec<Vec<u8>>, Signature<C>, VerifyingKey<C
         let nonce = |random: &str, expected: &str| {
             let share = packages[&id].signing_share().serialize();
             let nonce = C::H3(&[hex(&round[random]), share].concat());
-            assert_eq!(
-                P256ScalarField::serialize(&nonce)[..],
-                hex(&round[expected])
-            );
+            assert_eq!(P256ScalarField::serialize(&nonce)[..], hex(&round[expected]));
             Nonce::<C>::from_scalar(nonce)
         };
         let pair = SigningNonces::from_nonces(
@@ -85,24 +71,14 @@ fn flow<C: Suite>(vector: &Value) -> (Vec<Vec<u8>>, Signature<C>, VerifyingKey<C
             nonce("binding_nonce_randomness", "binding_nonce"),
         );
         let commitments = SigningCommitments::from(&pair);
-        assert_eq!(
-            commitments.hiding().serialize().unwrap(),
-            hex(&round["hiding_nonce_commitment"])
-        );
-        assert_eq!(
-            commitments.binding().serialize().unwrap(),
-            hex(&round["binding_nonce_commitment"])
-        );
+        assert_eq!(commitments.hiding().serialize().unwrap(), hex(&round["hiding_nonce_commitment"]));
+        assert_eq!(commitments.binding().serialize().unwrap(), hex(&round["binding_nonce_commitment"]));
         nonces.insert(id, pair);
     }
 
-    let commitments = nonces
-        .iter()
-        .map(|(id, pair)| (*id, SigningCommitments::from(pair)));
+    let commitments = nonces.iter().map(|(id, pair)| (*id, SigningCommitments::from(pair)));
     let package = SigningPackage::new(commitments.collect(), &message);
-    let inputs = package
-        .binding_factor_preimages(&verifying_key, &[])
-        .unwrap();
+    let inputs = package.binding_factor_preimages(&verifying_key, &[]).unwrap();
     let factors = frost_core::compute_binding_factor_list(&package, &verifying_key, &[]).unwrap();
     for (round, (id, input)) in rounds.iter().zip(inputs) {
         assert_eq!(input, hex(&round["binding_factor_input"]));
@@ -112,16 +88,9 @@ fn flow<C: Suite>(vector: &Value) -> (Vec<Vec<u8>>, Signature<C>, VerifyingKey<C
 
     let shares: BTreeMap<_, _> = nonces
         .iter()
-        .map(|(id, pair)| {
-            (
-                *id,
-                frost_core::round2::sign(&package, pair, &packages[id]).unwrap(),
-            )
-        })
+        .map(|(id, pair)| (*id, frost_core::round2::sign(&package, pair, &packages[id]).unwrap()))
         .collect();
-    let public = packages
-        .iter()
-        .map(|(id, package)| (*id, *package.verifying_share()));
+    let public = packages.iter().map(|(id, package)| (*id, *package.verifying_share()));
     let public = PublicKeyPackage::new(public.collect(), verifying_key, Some(2));
     let signature = frost_core::aggregate(&package, &shares, &public).unwrap();
     verifying_key.verify(&message, &signature).unwrap();
@@ -140,10 +109,7 @@ fn rfc9591_signs_as_appendix_e() {
     for (share, expected) in shares.iter().zip(expected) {
         assert_eq!(*share, hex(&expected["sig_share"]));
     }
-    assert_eq!(
-        signature.serialize().unwrap(),
-        hex(&vector["final_output"]["sig"])
-    );
+    assert_eq!(signature.serialize().unwrap(), hex(&vector["final_output"]["sig"]));
 }
 
 #[test]
@@ -159,12 +125,8 @@ fn ec_sdsa_parts_from_rfc9591_at_the_challenge_and_nowhere_before() {
     let c = ec_sdsa_challenge(signature.R(), &message).unwrap();
     let key = scal3::point::Point::parse(&key.serialize().unwrap()).unwrap();
     let z = scal3::point::Scalar::from_bytes(&P256ScalarField::serialize(signature.z())).unwrap();
-    scal3::schnorr::Challenge::EcSdsa
-        .verify(&key, &[&message], &c, &z)
-        .unwrap();
-    scal3::schnorr::Challenge::Rfc9591
-        .verify(&key, &[&message], &c, &z)
-        .unwrap_err();
+    scal3::schnorr::Challenge::EcSdsa.verify(&key, &[&message], &c, &z).unwrap();
+    scal3::schnorr::Challenge::Rfc9591.verify(&key, &[&message], &c, &z).unwrap_err();
 }
 
 #[test]
@@ -184,13 +146,8 @@ fn ec_sdsa_challenge_is_the_textbooks() {
         if plain {
             let key = VerifyingKey::<EcSdsa>::new(ProjectivePoint::GENERATOR * x);
             let point = ProjectivePoint::GENERATOR * k;
-            let e = EcSdsa::challenge(&point, &key, &message)
-                .unwrap()
-                .to_scalar();
-            assert_eq!(
-                P256ScalarField::serialize(&(k + e * x))[..],
-                signature[32..]
-            );
+            let e = EcSdsa::challenge(&point, &key, &message).unwrap().to_scalar();
+            assert_eq!(P256ScalarField::serialize(&(k + e * x))[..], signature[32..]);
         }
     }
     assert!(cases.len() >= 2);
@@ -235,11 +192,7 @@ fn dkg<C: Suite>(inputs: &Value) {
     let people = ["1", "2", "3"].map(|name| &inputs[name]);
     let commitment = |person: &Value| {
         VerifiableSecretSharingCommitment::<C>::deserialize(
-            person["vss_commitments"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(hex),
+            person["vss_commitments"].as_array().unwrap().iter().map(hex),
         )
         .unwrap()
     };
@@ -250,29 +203,21 @@ fn dkg<C: Suite>(inputs: &Value) {
         let slope = scalar(&to["coefficient"]);
         assert_eq!(
             commitment(to).serialize().unwrap(),
-            [secret, slope].map(|s| P256Group::serialize(&(ProjectivePoint::GENERATOR * s))
-                .unwrap()
-                .to_vec())
+            [secret, slope].map(|s| P256Group::serialize(&(ProjectivePoint::GENERATOR * s)).unwrap().to_vec())
         );
         let round1 = |person: &Value| {
             let proof = Signature::<C>::deserialize(&hex(&person["proof_of_knowledge"])).unwrap();
             dkg::round1::Package::new(commitment(person), proof)
         };
         let others: Vec<_> = people.iter().filter(|person| *person != to).collect();
-        let packages: BTreeMap<_, _> = others
-            .iter()
-            .map(|person| (id::<C>(&person["identifier"]), round1(person)))
-            .collect();
+        let packages: BTreeMap<_, _> =
+            others.iter().map(|person| (id::<C>(&person["identifier"]), round1(person))).collect();
         let mine = dkg::round1::SecretPackage::new(me, vec![secret, slope], commitment(to), 2, 3);
         // Verifies every proof of knowledge.
         let (round2_secret, sent) = dkg::part2(mine, &packages).unwrap();
         for other in &others {
             let share = &sent[&id::<C>(&other["identifier"])];
-            assert_eq!(
-                share.signing_share().serialize(),
-                hex(&other["signing_shares"][name]),
-                "sent by {name}"
-            );
+            assert_eq!(share.signing_share().serialize(), hex(&other["signing_shares"][name]), "sent by {name}");
             checked += 1;
         }
         let received: BTreeMap<_, _> = others
@@ -280,25 +225,13 @@ fn dkg<C: Suite>(inputs: &Value) {
             .map(|person| {
                 let from = person["identifier"].to_string();
                 let share = SigningShare::deserialize(&hex(&to["signing_shares"][&from])).unwrap();
-                (
-                    id::<C>(&person["identifier"]),
-                    dkg::round2::Package::new(share),
-                )
+                (id::<C>(&person["identifier"]), dkg::round2::Package::new(share))
             })
             .collect();
         let (package, public) = dkg::part3(&round2_secret, &packages, &received).unwrap();
-        assert_eq!(
-            package.signing_share().serialize(),
-            hex(&to["signing_share"])
-        );
-        assert_eq!(
-            package.verifying_share().serialize().unwrap(),
-            hex(&to["verifying_share"])
-        );
-        assert_eq!(
-            public.verifying_key().serialize().unwrap(),
-            hex(&inputs["verifying_key"])
-        );
+        assert_eq!(package.signing_share().serialize(), hex(&to["signing_share"]));
+        assert_eq!(package.verifying_share().serialize().unwrap(), hex(&to["verifying_share"]));
+        assert_eq!(public.verifying_key().serialize().unwrap(), hex(&inputs["verifying_key"]));
         let share = public.verifying_shares()[&me];
         assert_eq!(share.serialize().unwrap(), hex(&to["verifying_share"]));
     }
@@ -335,23 +268,14 @@ fn samples_serialise_as_upstream() {
         return;
     };
     let generator = ProjectivePoint::GENERATOR;
-    assert_eq!(
-        P256Group::serialize(&generator).unwrap()[..],
-        hex(&vector["element1"])
-    );
-    assert_eq!(
-        P256Group::serialize(&(generator + generator)).unwrap()[..],
-        hex(&vector["element2"])
-    );
+    assert_eq!(P256Group::serialize(&generator).unwrap()[..], hex(&vector["element1"]));
+    assert_eq!(P256Group::serialize(&(generator + generator)).unwrap()[..], hex(&vector["element2"]));
     let identifier = Identifier::<EcSdsa>::try_from(42).unwrap();
     assert_eq!(identifier.serialize(), hex(&vector["identifier"]));
     let share = SigningShare::<EcSdsa>::deserialize(&hex(&vector["scalar1"])).unwrap();
     assert_eq!(share.serialize(), hex(&vector["scalar1"]));
     let proof = Signature::<EcSdsa>::deserialize(&hex(&vector["proof_of_knowledge"])).unwrap();
-    assert_eq!(
-        proof.serialize().unwrap(),
-        hex(&vector["proof_of_knowledge"])
-    );
+    assert_eq!(proof.serialize().unwrap(), hex(&vector["proof_of_knowledge"]));
     let pair = [hex(&vector["element1"]), hex(&vector["element2"])].concat();
     let commitment = threshold::Commitment::parse(&pair.clone().try_into().unwrap()).unwrap();
     assert_eq!(commitment.as_bytes()[..], pair);

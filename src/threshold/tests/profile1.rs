@@ -11,9 +11,9 @@ use p256_frost::elliptic_curve::{PrimeField as _, sec1::ToEncodedPoint};
 use scal3::Hash;
 use sha2::{Digest, Sha256};
 use threshold::{
-    Checked, Commitment, CompleteError, DeviceSecret, Enrolling, Enrolment, Fault, Idle, KemKey,
-    KemPublicKey, Keys, Mask, MasterSecret, NonceSeed, OpenError, Operation, Pass, PassError, Pin,
-    Profile1, Profile2, ProviderShare, PublicFault, Record, Session, Shares, SubscriberError, deal,
+    Checked, Commitment, CompleteError, DeviceSecret, Enrolling, Enrolment, Fault, Idle, KemKey, KemPublicKey, Keys,
+    Mask, MasterSecret, NonceSeed, OpenError, Operation, Pass, PassError, Pin, Profile1, Profile2, ProviderShare,
+    PublicFault, Record, Session, Shares, SubscriberError, deal,
 };
 
 type P = Profile1;
@@ -47,26 +47,13 @@ impl World {
         let kem = MasterSecret::draw(&mut rng).kem_key(&ENROLMENT);
         let mask = secret.mask(&Pin::new("12345"));
         let device_key = encode(&device);
-        let enrolling = Enrolling {
-            origin: ORIGIN,
-            enrolment_id: &ENROLMENT,
-            device_key: &device_key,
-        };
+        let enrolling = Enrolling { origin: ORIGIN, enrolment_id: &ENROLMENT, device_key: &device_key };
         let enrolment = deal(&enrolling, &mask, &kem.public_key(), &mut rng).unwrap();
-        World {
-            rng,
-            device,
-            secret,
-            kem,
-            enrolment,
-        }
+        World { rng, device, secret, kem, enrolment }
     }
 
     fn keys(&self) -> Keys {
-        Keys {
-            joint: self.enrolment.joint_key,
-            device: encode(&self.device),
-        }
+        Keys { joint: self.enrolment.joint_key, device: encode(&self.device) }
     }
 
     fn open(&self) -> Result<ProviderShare<P>, OpenError> {
@@ -76,13 +63,9 @@ impl World {
     /// A pass, made with a PIN.
     fn pass(&mut self, pin: &str) -> Pass<P> {
         let mask = self.secret.mask(&Pin::new(pin));
-        let committed = Idle::unlock(&self.enrolment, &mask)
-            .unwrap()
-            .commit(&mut self.rng);
+        let committed = Idle::unlock(&self.enrolment, &mask).unwrap().commit(&mut self.rng);
         let recipient = self.kem.public_key();
-        let to_sign = committed
-            .prepare(&session(), &operation(), &recipient, &mut self.rng)
-            .unwrap();
+        let to_sign = committed.prepare(&session(), &operation(), &recipient, &mut self.rng).unwrap();
         assert_eq!(to_sign.message().len(), 64);
         assert_eq!(to_sign.digest()[..], Sha256::digest(to_sign.message())[..]);
         let signature = sign(&self.device, to_sign.message());
@@ -90,9 +73,7 @@ impl World {
     }
 
     fn check(&self, pass: &[u8]) -> Result<Checked<P>, PublicFault> {
-        Pass::parse(pass)
-            .unwrap()
-            .check(&self.keys(), &session(), &operation())
+        Pass::parse(pass).unwrap().check(&self.keys(), &session(), &operation())
     }
 
     fn complete(&self, pass: &[u8]) -> Result<Record<P>, CompleteError> {
@@ -114,26 +95,14 @@ fn operation() -> Operation<P> {
     Operation::new(METADATA, &INSTRUCTION)
 }
 
-fn open(
-    device_key: &[u8; 33],
-    enrolment: &Enrolment<P>,
-    kem: &KemKey,
-) -> Result<ProviderShare<P>, OpenError> {
-    let enrolling = Enrolling {
-        origin: ORIGIN,
-        enrolment_id: &ENROLMENT,
-        device_key,
-    };
+fn open(device_key: &[u8; 33], enrolment: &Enrolment<P>, kem: &KemKey) -> Result<ProviderShare<P>, OpenError> {
+    let enrolling = Enrolling { origin: ORIGIN, enrolment_id: &ENROLMENT, device_key };
     let agreed = kem.agree(enrolment.shares.encapsulated()).unwrap();
     ProviderShare::open(&enrolling, enrolment, &kem.public_key(), &agreed)
 }
 
 fn encode(key: &p256::ecdsa::SigningKey) -> [u8; 33] {
-    key.verifying_key()
-        .to_sec1_point(true)
-        .as_bytes()
-        .try_into()
-        .unwrap()
+    key.verifying_key().to_sec1_point(true).as_bytes().try_into().unwrap()
 }
 
 fn sign(key: &p256::ecdsa::SigningKey, message: &[u8]) -> [u8; 64] {
@@ -144,19 +113,16 @@ fn sign(key: &p256::ecdsa::SigningKey, message: &[u8]) -> [u8; 64] {
 /// Seals with the `hpke` crate alone: E || ciphertext || tag.
 fn seal(to: &KemPublicKey, info: &[u8], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     type Dh = hpke::kem::DhP256HkdfSha256;
-    let to = p256::PublicKey::from_sec1_bytes(to.as_bytes())
-        .unwrap()
-        .to_sec1_point(false);
-    let (sender, sealed) =
-        hpke::single_shot_seal_with_rng::<hpke::aead::AesGcm128, hpke::kdf::HkdfSha256, Dh>(
-            &OpModeS::Base,
-            &<Dh as Kem>::PublicKey::from_bytes(to.as_bytes()).unwrap(),
-            info,
-            plaintext,
-            aad,
-            &mut ChaCha20::new([0x77; 32]),
-        )
-        .unwrap();
+    let to = p256::PublicKey::from_sec1_bytes(to.as_bytes()).unwrap().to_sec1_point(false);
+    let (sender, sealed) = hpke::single_shot_seal_with_rng::<hpke::aead::AesGcm128, hpke::kdf::HkdfSha256, Dh>(
+        &OpModeS::Base,
+        &<Dh as Kem>::PublicKey::from_bytes(to.as_bytes()).unwrap(),
+        info,
+        plaintext,
+        aad,
+        &mut ChaCha20::new([0x77; 32]),
+    )
+    .unwrap();
     let sender = p256::PublicKey::from_sec1_bytes(&sender.to_bytes()).unwrap();
     [sender.to_sec1_point(true).as_bytes(), &sealed].concat()
 }
@@ -182,13 +148,9 @@ fn a_record_is_made_and_is_textbook_ec_sdsa() {
     };
     let reduced = p256::Scalar::reduce(&p256::FieldBytes::try_from(&tail[..32]).unwrap());
     let key = p256::PublicKey::from_sec1_bytes(&world.keys().joint).unwrap();
-    let r =
-        p256::ProjectivePoint::GENERATOR * scalar(&tail[32..64]) - key.to_projective() * reduced;
+    let r = p256::ProjectivePoint::GENERATOR * scalar(&tail[32..64]) - key.to_projective() * reduced;
     let r = r.to_affine().to_sec1_point(false);
-    let c = Sha256::new()
-        .chain_update(&r.as_bytes()[1..])
-        .chain_update(message)
-        .finalize();
+    let c = Sha256::new().chain_update(&r.as_bytes()[1..]).chain_update(message).finalize();
     assert_eq!(c[..], tail[..32]);
 
     // And as a stranger sees it.
@@ -227,9 +189,7 @@ fn a_wrong_pin_is_told_apart_from_transport() {
     let recipient = world.kem.public_key();
     let replaced = |info: &[u8], aad: &[u8], share: &[u8]| {
         let sealed = seal(&recipient, info, aad, share);
-        world
-            .complete(&[&pass[..227], &sealed, &pass[308..]].concat())
-            .unwrap_err()
+        world.complete(&[&pass[..227], &sealed, &pass[308..]].concat()).unwrap_err()
     };
     let info = b"solelog/pass/v1";
     let checksum = replaced(info, &aad, &[1; 32]);
@@ -239,11 +199,7 @@ fn a_wrong_pin_is_told_apart_from_transport() {
     for at in [0, 32, 64] {
         let mut other = aad.clone();
         other[at] ^= 1;
-        assert_eq!(
-            replaced(info, &other, &[1; 32]),
-            CompleteError::Unopened,
-            "byte {at}"
-        );
+        assert_eq!(replaced(info, &other, &[1; 32]), CompleteError::Unopened, "byte {at}");
     }
     assert_eq!(CompleteError::Unopened.fault(), Fault::Transport);
 }
@@ -304,24 +260,15 @@ fn every_bit_of_a_pass_matters_and_says_where() {
         let ok = match at {
             // c changes, and the device did not sign that one.
             0..66 => {
-                matches!(
-                    found,
-                    Where::Parse(PassError::Commitment) | Where::Public(PublicFault::Device)
-                )
+                matches!(found, Where::Parse(PassError::Commitment) | Where::Public(PublicFault::Device))
             }
             66..130 => matches!(found, Where::Public(PublicFault::Binding)),
             130..163 => {
-                matches!(
-                    found,
-                    Where::Parse(PassError::BindingKey) | Where::Public(PublicFault::Binding)
-                )
+                matches!(found, Where::Parse(PassError::BindingKey) | Where::Public(PublicFault::Binding))
             }
             163..227 => matches!(found, Where::Public(PublicFault::Binding)),
             227..260 => {
-                matches!(
-                    found,
-                    Where::Parse(PassError::Encapsulated) | Where::Secret(CompleteError::Unopened)
-                )
+                matches!(found, Where::Parse(PassError::Encapsulated) | Where::Secret(CompleteError::Unopened))
             }
             260..308 => matches!(found, Where::Secret(CompleteError::Unopened)),
             _ => matches!(found, Where::Public(PublicFault::Device)),
@@ -340,22 +287,10 @@ fn malformed_passes_are_refused_by_name() {
         Pass::<P>::parse(&pass).unwrap_err()
     };
     assert_eq!(Pass::<P>::parse(&[]).unwrap_err(), PassError::Length);
-    assert_eq!(
-        Pass::<P>::parse(&pass[..339]).unwrap_err(),
-        PassError::Length
-    );
-    assert_eq!(
-        Pass::<P>::parse(&pass[..308]).unwrap_err(),
-        PassError::Length
-    );
-    assert_eq!(
-        Pass::<P>::parse(&[&pass[..], &[0]].concat()).unwrap_err(),
-        PassError::Length
-    );
-    assert_eq!(
-        Pass::<Profile2>::parse(&pass).unwrap_err(),
-        PassError::Length
-    );
+    assert_eq!(Pass::<P>::parse(&pass[..339]).unwrap_err(), PassError::Length);
+    assert_eq!(Pass::<P>::parse(&pass[..308]).unwrap_err(), PassError::Length);
+    assert_eq!(Pass::<P>::parse(&[&pass[..], &[0]].concat()).unwrap_err(), PassError::Length);
+    assert_eq!(Pass::<Profile2>::parse(&pass).unwrap_err(), PassError::Length);
     // The compact form is a second spelling of a point.
     assert_eq!(with(0, &[5]), PassError::Commitment);
     assert_eq!(with(33, &[4]), PassError::Commitment);
@@ -374,111 +309,39 @@ fn a_pass_is_for_one_credential_challenge_operation_and_device() {
     let pass = world.pass("12345").to_bytes();
     let parse = || Pass::<P>::parse(&pass).unwrap();
     let keys = world.keys();
-    let fault = |keys: &Keys, session: &Session, operation: &Operation<P>| {
-        parse().check(keys, session, operation).unwrap_err()
-    };
+    let fault =
+        |keys: &Keys, session: &Session, operation: &Operation<P>| parse().check(keys, session, operation).unwrap_err();
 
     let other = World::seeded(7).keys().joint;
     let other_seed = NonceSeed::from_bytes([0x45; 32]);
     let other_session = Session::new(&CREDENTIAL, &RANDOM, &other_seed.commitment::<P>());
-    assert_eq!(
-        fault(&keys, &other_session, &operation()),
-        PublicFault::Device
-    );
-    assert_eq!(
-        fault(
-            &keys,
-            &session(),
-            &Operation::new(METADATA, &Hash([0x56; 32]))
-        ),
-        PublicFault::Device
-    );
-    assert_eq!(
-        fault(&keys, &session(), &Operation::new(b"other", &INSTRUCTION)),
-        PublicFault::Device
-    );
+    assert_eq!(fault(&keys, &other_session, &operation()), PublicFault::Device);
+    assert_eq!(fault(&keys, &session(), &Operation::new(METADATA, &Hash([0x56; 32]))), PublicFault::Device);
+    assert_eq!(fault(&keys, &session(), &Operation::new(b"other", &INSTRUCTION)), PublicFault::Device);
     // The challenge hash does not name the joint key, the factors of the nonces do.
-    assert_eq!(
-        fault(
-            &Keys {
-                joint: other,
-                ..keys
-            },
-            &session(),
-            &operation()
-        ),
-        PublicFault::Device
-    );
-    assert_eq!(
-        fault(
-            &Keys {
-                device: other,
-                ..keys
-            },
-            &session(),
-            &operation()
-        ),
-        PublicFault::Device
-    );
-    assert_eq!(
-        fault(
-            &Keys {
-                joint: [0; 33],
-                ..keys
-            },
-            &session(),
-            &operation()
-        ),
-        PublicFault::JointKey
-    );
-    assert_eq!(
-        fault(
-            &Keys {
-                device: [5; 33],
-                ..keys
-            },
-            &session(),
-            &operation()
-        ),
-        PublicFault::DeviceKey
-    );
+    assert_eq!(fault(&Keys { joint: other, ..keys }, &session(), &operation()), PublicFault::Device);
+    assert_eq!(fault(&Keys { device: other, ..keys }, &session(), &operation()), PublicFault::Device);
+    assert_eq!(fault(&Keys { joint: [0; 33], ..keys }, &session(), &operation()), PublicFault::JointKey);
+    assert_eq!(fault(&Keys { device: [5; 33], ..keys }, &session(), &operation()), PublicFault::DeviceKey);
 
     // Another credential or another random under the same commitments: only what is sealed tells.
     let agreed = world.kem.agree(parse().encapsulated()).unwrap();
     let sealed = |session: &Session| {
         let checked = parse().check(&keys, session, &operation()).unwrap();
-        checked
-            .complete(seed().take(), &world.open().unwrap(), &agreed)
-            .unwrap_err()
+        checked.complete(seed().take(), &world.open().unwrap(), &agreed).unwrap_err()
     };
     let commitment = *session().commitment();
-    assert_eq!(
-        sealed(&Session::new(&Hash([1; 32]), &RANDOM, &commitment)),
-        CompleteError::Unopened
-    );
-    assert_eq!(
-        sealed(&Session::new(&CREDENTIAL, &[1; 32], &commitment)),
-        CompleteError::Unopened
-    );
+    assert_eq!(sealed(&Session::new(&Hash([1; 32]), &RANDOM, &commitment)), CompleteError::Unopened);
+    assert_eq!(sealed(&Session::new(&CREDENTIAL, &[1; 32], &commitment)), CompleteError::Unopened);
 
     // The provider's own mistakes.
     let checked = parse().check(&keys, &session(), &operation()).unwrap();
-    let error = checked
-        .complete(other_seed.take(), &world.open().unwrap(), &agreed)
-        .unwrap_err();
-    assert_eq!(
-        (error, error.fault()),
-        (CompleteError::OtherNonces, Fault::Provider)
-    );
+    let error = checked.complete(other_seed.take(), &world.open().unwrap(), &agreed).unwrap_err();
+    assert_eq!((error, error.fault()), (CompleteError::OtherNonces, Fault::Provider));
     let checked = parse().check(&keys, &session(), &operation()).unwrap();
     let others = World::seeded(7).open().unwrap();
-    let error = checked
-        .complete(seed().take(), &others, &agreed)
-        .unwrap_err();
-    assert_eq!(
-        (error, error.fault()),
-        (CompleteError::OtherShare, Fault::Provider)
-    );
+    let error = checked.complete(seed().take(), &others, &agreed).unwrap_err();
+    assert_eq!((error, error.fault()), (CompleteError::OtherShare, Fault::Provider));
 }
 
 /// What a share's plaintext says, one part at a time.
@@ -497,12 +360,7 @@ impl Plain {
     fn of(secret: p256_frost::Scalar, slope: p256_frost::Scalar) -> Self {
         let point = |scalar| {
             let point = p256_frost::ProjectivePoint::GENERATOR * scalar;
-            point
-                .to_affine()
-                .to_encoded_point(true)
-                .as_bytes()
-                .try_into()
-                .unwrap()
+            point.to_affine().to_encoded_point(true).as_bytes().try_into().unwrap()
         };
         let mut id = [0; 32];
         id[31] = 1;
@@ -518,32 +376,14 @@ impl Plain {
 
     /// What the provider says to it, when the enrolment is of `joint_key`.
     fn open(&self, world: &World, joint_key: [u8; 33]) -> Result<ProviderShare<P>, OpenError> {
-        let Plain {
-            header,
-            id,
-            share,
-            count,
-            constant,
-            slope,
-        } = self;
+        let Plain { header, id, share, count, constant, slope } = self;
         let plain = [&header[..], id, share, &[*count], constant, slope].concat();
         let device = world.keys().device;
         let blinded = [1; 32];
-        let aad = [
-            &ENROLMENT.0[..],
-            &joint_key,
-            &device,
-            &blinded,
-            ORIGIN.as_bytes(),
-        ]
-        .concat();
+        let aad = [&ENROLMENT.0[..], &joint_key, &device, &blinded, ORIGIN.as_bytes()].concat();
         let sealed = seal(&world.kem.public_key(), b"solelog/share/v1", &aad, &plain);
         let shares = Shares::parse(&[&blinded[..], &sealed].concat()).unwrap();
-        open(
-            &device,
-            &Enrolment::from_parts(joint_key, shares),
-            &world.kem,
-        )
+        open(&device, &Enrolment::from_parts(joint_key, shares), &world.kem)
     }
 }
 
@@ -580,18 +420,13 @@ fn malformed_shares_are_refused_by_name() {
     check(OpenError::Share, &|plain| plain.share = [0; 32]);
 
     // The published implementation takes these two as well: share 5, and identifier 7.
-    check(OpenError::Share, &|plain| {
-        plain.share = Scalar::from(5u64).to_repr().into()
-    });
+    check(OpenError::Share, &|plain| plain.share = Scalar::from(5u64).to_repr().into());
     check(OpenError::Identifier, &|plain| plain.id[31] = 7);
 
     // A consistent sharing in which one party holds nothing.
     let nothing = Plain::of(secret, -secret);
     assert_eq!(nothing.share, [0; 32]);
-    assert_eq!(
-        nothing.open(&world, joint_key).unwrap_err(),
-        OpenError::Zero
-    );
+    assert_eq!(nothing.open(&world, joint_key).unwrap_err(), OpenError::Zero);
     let half = Scalar::from(2u64).invert().unwrap();
     let alone = Plain::of(secret, -(secret * half));
     assert_eq!(alone.open(&world, joint_key).unwrap_err(), OpenError::Zero);
@@ -602,61 +437,18 @@ fn a_sealed_share_is_for_one_enrolment() {
     let world = World::new();
     world.open().unwrap();
     let device_key = world.keys().device;
-    let context = Enrolling {
-        origin: ORIGIN,
-        enrolment_id: &ENROLMENT,
-        device_key: &device_key,
-    };
-    let agreed = world
-        .kem
-        .agree(world.enrolment.shares.encapsulated())
-        .unwrap();
+    let context = Enrolling { origin: ORIGIN, enrolment_id: &ENROLMENT, device_key: &device_key };
+    let agreed = world.kem.agree(world.enrolment.shares.encapsulated()).unwrap();
     let recipient = world.kem.public_key();
     let open = |context: Enrolling<'_>, enrolment: &Enrolment<P>| {
         ProviderShare::open(&context, enrolment, &recipient, &agreed).unwrap_err()
     };
     let same = &world.enrolment;
-    assert_eq!(
-        open(
-            Enrolling {
-                origin: "log.example/sold",
-                ..context
-            },
-            same
-        ),
-        OpenError::Unopened
-    );
-    assert_eq!(
-        open(
-            Enrolling {
-                origin: "",
-                ..context
-            },
-            same
-        ),
-        OpenError::Unopened
-    );
-    assert_eq!(
-        open(
-            Enrolling {
-                enrolment_id: &Hash([0x12; 32]),
-                ..context
-            },
-            same
-        ),
-        OpenError::Unopened
-    );
+    assert_eq!(open(Enrolling { origin: "log.example/sold", ..context }, same), OpenError::Unopened);
+    assert_eq!(open(Enrolling { origin: "", ..context }, same), OpenError::Unopened);
+    assert_eq!(open(Enrolling { enrolment_id: &Hash([0x12; 32]), ..context }, same), OpenError::Unopened);
     let other = World::seeded(8).keys().joint;
-    assert_eq!(
-        open(
-            Enrolling {
-                device_key: &other,
-                ..context
-            },
-            same
-        ),
-        OpenError::Unopened
-    );
+    assert_eq!(open(Enrolling { device_key: &other, ..context }, same), OpenError::Unopened);
     let moved = Enrolment::from_parts(other, same.shares.clone());
     assert_eq!(open(context, &moved), OpenError::Unopened);
     let bad = Enrolment::from_parts([5; 33], same.shares.clone());
@@ -680,14 +472,8 @@ fn a_sealed_share_is_for_one_enrolment() {
     let blinded = [&[0xff; 32], &bytes[32..]].concat();
     let blinded = Enrolment::from_parts(same.joint_key, Shares::parse(&blinded).unwrap());
     assert_eq!(open(context, &blinded), OpenError::Blinded);
-    assert_eq!(
-        Idle::unlock(&blinded, &Mask::from_bytes([0; 32])).unwrap_err(),
-        SubscriberError::Blinded
-    );
-    assert_eq!(
-        Idle::unlock(&bad, &Mask::from_bytes([0; 32])).unwrap_err(),
-        SubscriberError::JointKey
-    );
+    assert_eq!(Idle::unlock(&blinded, &Mask::from_bytes([0; 32])).unwrap_err(), SubscriberError::Blinded);
+    assert_eq!(Idle::unlock(&bad, &Mask::from_bytes([0; 32])).unwrap_err(), SubscriberError::JointKey);
 }
 
 #[test]
@@ -695,17 +481,10 @@ fn a_device_signature_that_is_none_is_refused() {
     let mut world = World::new();
     for signature in [[0; 64], [0xff; 64]] {
         let mask = world.secret.mask(&Pin::new("12345"));
-        let committed = Idle::unlock(&world.enrolment, &mask)
-            .unwrap()
-            .commit(&mut world.rng);
+        let committed = Idle::unlock(&world.enrolment, &mask).unwrap().commit(&mut world.rng);
         let recipient = world.kem.public_key();
-        let to_sign = committed
-            .prepare(&session(), &operation(), &recipient, &mut world.rng)
-            .unwrap();
-        assert_eq!(
-            to_sign.finish(&signature).unwrap_err(),
-            SubscriberError::DeviceSignature
-        );
+        let to_sign = committed.prepare(&session(), &operation(), &recipient, &mut world.rng).unwrap();
+        assert_eq!(to_sign.finish(&signature).unwrap_err(), SubscriberError::DeviceSignature);
     }
 }
 
@@ -717,46 +496,29 @@ fn mask_and_challenge_are_the_documented_hashes() {
         let expected = Mask::from_bytes(hex::decode(expected).unwrap().try_into().unwrap());
         assert!(bool::from(subtle::ConstantTimeEq::ct_eq(&mask, &expected)));
     };
-    same(
-        secret.mask(&Pin::new("12345")),
-        "1319021eb01db4924743af989326cdf8b3ce6bfb4af4e1b461643080fbb24145",
-    );
+    same(secret.mask(&Pin::new("12345")), "1319021eb01db4924743af989326cdf8b3ce6bfb4af4e1b461643080fbb24145");
     // However it is composed: e and a combining acute, and the sign for angstrom.
     for typed in ["e\u{301} \u{212b}", "\u{e9} \u{c5}"] {
-        same(
-            secret.mask(&Pin::new(typed)),
-            "b74263e6fc986d7f8b256ed0b7a685da2fc32dc801bb16ed285c729037c43377",
-        );
+        same(secret.mask(&Pin::new(typed)), "b74263e6fc986d7f8b256ed0b7a685da2fc32dc801bb16ed285c729037c43377");
     }
     let pair = "036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
                 037cf27b188d034f7e8a52380304b51ac3c08969e277f21b35a60b48fc47669978";
     let pair = Commitment::parse(&hex::decode(pair).unwrap().try_into().unwrap()).unwrap();
     let session = Session::new(&Hash([2; 32]), &[1; 32], &pair);
-    assert_eq!(
-        session.challenge().to_hex(),
-        "a0e1689cd349c36af86bd8031c5bccff255c9a70a6b9adf0cc9c9b5bf76b8f8a"
-    );
+    assert_eq!(session.challenge().to_hex(), "a0e1689cd349c36af86bd8031c5bccff255c9a70a6b9adf0cc9c9b5bf76b8f8a");
 }
 
 #[test]
 fn seed_and_mask_become_other_scalars_in_each_profile() {
-    assert_ne!(
-        seed().commitment::<Profile1>(),
-        seed().commitment::<Profile2>()
-    );
+    assert_ne!(seed().commitment::<Profile1>(), seed().commitment::<Profile2>());
     // By the other implementation of hash_to_field.
     let nonces = scal3::h2f::hash_to_scalars::<2>(&[&SEED], b"solelog/nonce/v1");
     let commitment = nonces.map(|nonce| {
         let nonce = p256::Scalar::from_repr(nonce.to_bytes().into()).unwrap();
-        let point = (p256::ProjectivePoint::GENERATOR * nonce)
-            .to_affine()
-            .to_sec1_point(true);
+        let point = (p256::ProjectivePoint::GENERATOR * nonce).to_affine().to_sec1_point(true);
         <[u8; 33]>::try_from(point.as_bytes()).unwrap()
     });
-    assert_eq!(
-        seed().commitment::<Profile1>().as_bytes()[..],
-        commitment.concat()
-    );
+    assert_eq!(seed().commitment::<Profile1>().as_bytes()[..], commitment.concat());
     assert_ne!(seed().hash(), NonceSeed::from_bytes([0x45; 32]).hash());
 }
 
@@ -766,16 +528,8 @@ fn each_enrolment_has_a_kem_key_of_its_own() {
     let key = master().kem_key(&ENROLMENT).public_key();
     assert_eq!(master().kem_key(&ENROLMENT).public_key(), key);
     assert_ne!(master().kem_key(&Hash([0x12; 32])).public_key(), key);
-    assert_ne!(
-        MasterSecret::from_bytes([8; 32])
-            .kem_key(&ENROLMENT)
-            .public_key(),
-        key
-    );
-    assert_ne!(
-        key.id(),
-        master().kem_key(&Hash([0x12; 32])).public_key().id()
-    );
+    assert_ne!(MasterSecret::from_bytes([8; 32]).kem_key(&ENROLMENT).public_key(), key);
+    assert_ne!(key.id(), master().kem_key(&Hash([0x12; 32])).public_key().id());
     assert_eq!(KemPublicKey::parse(key.as_bytes()).unwrap(), key);
     let mut compact = *key.as_bytes();
     compact[0] = 5;
@@ -813,12 +567,6 @@ fn nothing_secret_is_printed() {
     }
     // Shares are sealed, but are kept apart: their hash only.
     let shares = format!("{:?}", world.enrolment);
-    assert!(
-        shares.contains(&world.enrolment.shares.hash().to_hex()),
-        "{shares}"
-    );
-    assert!(
-        !shares.contains(&hex::encode(&world.enrolment.shares.to_bytes()[..32])),
-        "{shares}"
-    );
+    assert!(shares.contains(&world.enrolment.shares.hash().to_hex()), "{shares}");
+    assert!(!shares.contains(&hex::encode(&world.enrolment.shares.to_bytes()[..32])), "{shares}");
 }

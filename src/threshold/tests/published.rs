@@ -13,17 +13,12 @@ use p256_frost::{ProjectivePoint, Scalar};
 use scal3::Hash;
 use serde_json::Value;
 use threshold::{
-    Agreed, Checked, CompleteError, Enrolling, Enrolment, Fault, Idle, KemKey, KemPublicKey, Keys,
-    Mask, NonceSeed, OpenError, Operation, Pass, Profile2, ProviderShare, PublicFault, Record,
-    Session, deal,
+    Agreed, Checked, CompleteError, Enrolling, Enrolment, Fault, Idle, KemKey, KemPublicKey, Keys, Mask, NonceSeed,
+    OpenError, Operation, Pass, Profile2, ProviderShare, PublicFault, Record, Session, deal,
 };
 
 /// Profile 2 binds neither, so any will do.
-const NOWHERE: Enrolling<'_> = Enrolling {
-    origin: "",
-    enrolment_id: &Hash([0; 32]),
-    device_key: &[0; 33],
-};
+const NOWHERE: Enrolling<'_> = Enrolling { origin: "", enrolment_id: &Hash([0; 32]), device_key: &[0; 33] };
 
 struct User(Value);
 
@@ -45,10 +40,7 @@ impl User {
     }
 
     fn keys(&self) -> Keys {
-        Keys {
-            joint: self.enrolment().joint_key,
-            device: array(&self.0["device"]),
-        }
+        Keys { joint: self.enrolment().joint_key, device: array(&self.0["device"]) }
     }
 
     fn share(&self) -> Result<ProviderShare<Profile2>, OpenError> {
@@ -59,13 +51,7 @@ impl User {
 
 fn user(vectors: &Value, id: &Value) -> User {
     let users = vectors["users"].as_array().unwrap();
-    User(
-        users
-            .iter()
-            .find(|user| user["id"] == *id)
-            .expect("a user of this name")
-            .clone(),
-    )
+    User(users.iter().find(|user| user["id"] == *id).expect("a user of this name").clone())
 }
 
 fn seed(session: &Value) -> NonceSeed {
@@ -73,23 +59,12 @@ fn seed(session: &Value) -> NonceSeed {
 }
 
 fn session(vector: &Value) -> Session {
-    Session::new(
-        &Hash([0; 32]),
-        &[0; 32],
-        &seed(vector).commitment::<Profile2>(),
-    )
+    Session::new(&Hash([0; 32]), &[0; 32], &seed(vector).commitment::<Profile2>())
 }
 
-fn check(
-    user: &User,
-    vector: &Value,
-    hash: &Value,
-    pass: &[u8],
-) -> Result<Checked<Profile2>, PublicFault> {
+fn check(user: &User, vector: &Value, hash: &Value, pass: &[u8]) -> Result<Checked<Profile2>, PublicFault> {
     let operation = Operation::of_digest(&array(hash));
-    Pass::parse(pass)
-        .unwrap()
-        .check(&user.keys(), &session(vector), &operation)
+    Pass::parse(pass).unwrap().check(&user.keys(), &session(vector), &operation)
 }
 
 fn complete(
@@ -124,12 +99,8 @@ fn enrolment_repeats_the_published_verifier() {
     for case in users {
         let user = User(case.clone());
         let mut rng = ChaCha20::new(array(&case["register_randomness"]));
-        let dealt: Enrolment<Profile2> =
-            deal(&NOWHERE, &user.mask(), &user.provider(), &mut rng).unwrap();
-        assert_eq!(
-            hex::encode(dealt.to_verifier()),
-            case["verifier"].as_str().unwrap()
-        );
+        let dealt: Enrolment<Profile2> = deal(&NOWHERE, &user.mask(), &user.provider(), &mut rng).unwrap();
+        assert_eq!(hex::encode(dealt.to_verifier()), case["verifier"].as_str().unwrap());
         assert_eq!(dealt.shares.encapsulated()[..], hex(&case["subscriber"]));
         assert_eq!(dealt, user.enrolment());
     }
@@ -148,11 +119,7 @@ fn software_agreement_is_what_their_hardware_gave() {
         assert!(bool::from(subtle::ConstantTimeEq::ct_eq(&ours, &theirs)));
         let ours = key.agree(&array(&session["sender"])).unwrap();
         let theirs = Agreed::from_bytes(array(&session["pass_secret"]));
-        assert!(
-            bool::from(subtle::ConstantTimeEq::ct_eq(&ours, &theirs)),
-            "{}",
-            case["id"]
-        );
+        assert!(bool::from(subtle::ConstantTimeEq::ct_eq(&ours, &theirs)), "{}", case["id"]);
     });
 }
 
@@ -160,12 +127,7 @@ fn software_agreement_is_what_their_hardware_gave() {
 fn our_challenge_is_theirs() {
     for_each(|case, _, session| {
         let commitment = seed(session).commitment::<Profile2>();
-        assert_eq!(
-            commitment.as_bytes()[..],
-            hex(&session["challenge"]),
-            "{}",
-            case["id"]
-        );
+        assert_eq!(commitment.as_bytes()[..], hex(&session["challenge"]), "{}", case["id"]);
         assert_eq!(seed(session).take::<Profile2>().commitment(), &commitment);
     });
 }
@@ -177,12 +139,7 @@ fn their_passes_complete_with_our_provider() {
         let agreed = Agreed::from_bytes(array(&session["pass_secret"]));
         let record = complete(user, session, &case["hash"], &hex(&session["pass"]), agreed)
             .unwrap_or_else(|error| panic!("{id}: {error}"));
-        let theirs = [
-            hex(&case["authenticator"]),
-            hex(&case["proof"]),
-            hex(&case["client"]),
-        ]
-        .concat();
+        let theirs = [hex(&case["authenticator"]), hex(&case["proof"]), hex(&case["client"])].concat();
         assert_eq!(record.as_bytes(), theirs, "{id}");
         assert_eq!(record.c()[..], theirs[..32], "{id}");
         let transcript = scal3::transcript::Transcript {
@@ -206,13 +163,9 @@ fn authenticate(
     device: impl FnOnce(&[u8], [u8; 32]) -> [u8; 64],
 ) -> Pass<Profile2> {
     let mut rng = ChaCha20::new(array(&vector["subscriber_randomness"]));
-    let committed = Idle::unlock(&user.enrolment(), mask)
-        .unwrap()
-        .commit(&mut rng);
+    let committed = Idle::unlock(&user.enrolment(), mask).unwrap().commit(&mut rng);
     let operation = Operation::of_digest(&array(hash));
-    let to_sign = committed
-        .prepare(&session(vector), &operation, &user.provider(), &mut rng)
-        .unwrap();
+    let to_sign = committed.prepare(&session(vector), &operation, &user.provider(), &mut rng).unwrap();
     let signature = device(to_sign.message(), to_sign.digest());
     to_sign.finish(&signature).unwrap()
 }
@@ -231,22 +184,12 @@ fn device(user: &User) -> impl Fn(&[u8], [u8; 32]) -> [u8; 64] {
 fn our_subscriber_makes_their_passes_byte_for_byte() {
     for_each(|case, user, session| {
         let id = &case["id"];
-        let pass = authenticate(
-            user,
-            &user.mask(),
-            session,
-            &case["hash"],
-            |message, digest| {
-                assert_eq!(message, hex(&case["authenticator"]), "{id}");
-                assert_eq!(digest[..], hex(&session["digest"]), "{id}");
-                array(&case["proof"])
-            },
-        );
-        assert_eq!(
-            hex::encode(pass.to_bytes()),
-            session["pass"].as_str().unwrap(),
-            "{id}"
-        );
+        let pass = authenticate(user, &user.mask(), session, &case["hash"], |message, digest| {
+            assert_eq!(message, hex(&case["authenticator"]), "{id}");
+            assert_eq!(digest[..], hex(&session["digest"]), "{id}");
+            array(&case["proof"])
+        });
+        assert_eq!(hex::encode(pass.to_bytes()), session["pass"].as_str().unwrap(), "{id}");
         assert_eq!(pass.encapsulated()[..], hex(&session["sender"]), "{id}");
     });
 }
@@ -254,11 +197,8 @@ fn our_subscriber_makes_their_passes_byte_for_byte() {
 #[test]
 fn our_subscriber_and_our_provider_agree_under_a_device_of_our_own() {
     for_each(|case, user, session| {
-        let pass =
-            authenticate(user, &user.mask(), session, &case["hash"], device(user)).to_bytes();
-        let agreed = user
-            .kem_key()
-            .agree(Pass::<Profile2>::parse(&pass).unwrap().encapsulated());
+        let pass = authenticate(user, &user.mask(), session, &case["hash"], device(user)).to_bytes();
+        let agreed = user.kem_key().agree(Pass::<Profile2>::parse(&pass).unwrap().encapsulated());
         complete(user, session, &case["hash"], &pass, agreed.unwrap()).unwrap();
     });
 }
@@ -288,10 +228,7 @@ fn what_they_cannot_tell_apart_is_told_apart() {
             "prove.wrong_pin" => {
                 let mask = Mask::from_bytes([9; 32]);
                 let pass = authenticate(&user, &mask, session, hash, device(&user)).to_bytes();
-                let agreed = user
-                    .kem_key()
-                    .agree(Pass::<Profile2>::parse(&pass).unwrap().encapsulated())
-                    .unwrap();
+                let agreed = user.kem_key().agree(Pass::<Profile2>::parse(&pass).unwrap().encapsulated()).unwrap();
                 let error = complete(&user, session, hash, &pass, agreed).unwrap_err();
                 assert_eq!(error, CompleteError::WrongShare);
                 assert_eq!(error.fault(), Fault::WrongPin);
@@ -339,19 +276,14 @@ fn a_challenge_answered_three_times_gives_the_share_away() {
     let runs = reuse["runs"].as_array().unwrap();
     assert!(runs.len() >= 3);
     let joint = user.keys().joint;
-    let scalar = |bytes: &[u8]| -> Scalar {
-        Scalar::from_repr(<[u8; 32]>::try_from(bytes).unwrap().into()).unwrap()
-    };
+    let scalar = |bytes: &[u8]| -> Scalar { Scalar::from_repr(<[u8; 32]>::try_from(bytes).unwrap().into()).unwrap() };
 
     // z1 = d1 + rho1 e1 + 2 c s1: one row for each answer.
     let mut rows = Vec::new();
     for run in runs {
         // The vectors carry no agreement for these, but the provider's key.
         let pass = hex(&run["pass"]);
-        let agreed = user
-            .kem_key()
-            .agree(Pass::<Profile2>::parse(&pass).unwrap().encapsulated())
-            .unwrap();
+        let agreed = user.kem_key().agree(Pass::<Profile2>::parse(&pass).unwrap().encapsulated()).unwrap();
         // What only a misuse of `from_bytes` allows: the same seed again.
         let record = complete(&user, reuse, &run["hash"], &pass, agreed).unwrap();
         assert_eq!(record.as_bytes()[..48], hex(&run["authenticator"]));
@@ -361,24 +293,17 @@ fn a_challenge_answered_three_times_gives_the_share_away() {
         let (c, z) = (scalar(record.c()), scalar(&record.as_bytes()[209..241]));
         let message = [&hex(&run["client"])[..33], &hex(&run["hash"])].concat();
         let list = [&id(1)[..], &hex(&reuse["challenge"]), &id(2), &pass[..66]].concat();
-        let factor = [
-            &joint[..],
-            &scal3::h2f::frost_h4(&message),
-            &scal3::h2f::frost_h5(&list),
-            &id(1),
-        ];
+        let factor = [&joint[..], &scal3::h2f::frost_h4(&message), &scal3::h2f::frost_h5(&list), &id(1)];
         let rho = scalar(&scal3::h2f::frost_h1(&factor).to_bytes());
         rows.push(([Scalar::ONE, rho, c.double()], z - z2));
     }
     let [(a, x), (b, y), (c, w)] = rows.try_into().unwrap();
     let determinant = |m: [[Scalar; 3]; 3]| {
-        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
-            - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
             + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
     };
     let all = determinant([a, b, c]);
-    let share =
-        determinant([[a[0], a[1], x], [b[0], b[1], y], [c[0], c[1], w]]) * all.invert().unwrap();
+    let share = determinant([[a[0], a[1], x], [b[0], b[1], y], [c[0], c[1], w]]) * all.invert().unwrap();
 
     // s = 2 s1 - s2, and s G is the joint key.
     let blinded = scalar(&hex(&user.0["verifier"])[..32]);
@@ -390,10 +315,7 @@ fn a_challenge_answered_three_times_gives_the_share_away() {
     assert_eq!(frost_p256::P256Group::serialize(&point).unwrap(), joint);
     // s1 of this user, as the worked example beside the vectors prints it.
     assert_eq!(reuse["user"], "u0");
-    assert_eq!(
-        hex::encode(share.to_bytes()),
-        "e7e10bff94bc456e2728e3aa8c5091901879203998c40a36ca8c98c09e75b58a"
-    );
+    assert_eq!(hex::encode(share.to_bytes()), "e7e10bff94bc456e2728e3aa8c5091901879203998c40a36ca8c98c09e75b58a");
 }
 
 fn id(participant: u8) -> [u8; 32] {
@@ -414,14 +336,7 @@ fn z2(user: &User, reuse: &Value, run: &Value) -> Scalar {
     let sender = sender.to_sec1_point(false);
     let sender = <Dh as Kem>::EncappedKey::from_bytes(sender.as_bytes()).unwrap();
     let c = &hex(&run["authenticator"])[..32];
-    let z2 = hpke::single_shot_open::<AesGcm128, HkdfSha256, Dh>(
-        &OpModeR::Base,
-        &sk,
-        &sender,
-        b"",
-        &pass[260..],
-        c,
-    )
-    .unwrap();
+    let z2 = hpke::single_shot_open::<AesGcm128, HkdfSha256, Dh>(&OpModeR::Base, &sk, &sender, b"", &pass[260..], c)
+        .unwrap();
     Scalar::from_repr(<[u8; 32]>::try_from(z2).unwrap().into()).unwrap()
 }

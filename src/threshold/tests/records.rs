@@ -14,8 +14,8 @@ use scal3::record::Record;
 use scal3::verify::Submitted;
 use scal3::{Claims, Credential, Document, Field, Hash, IssuingKey, Metadata, Opening};
 use threshold::{
-    DeviceSecret, Enrolling, Enrolment, Idle, Keys, MasterSecret, NonceSeed, Operation, Pass, Pin,
-    Profile, ProviderShare, Session, deal,
+    DeviceSecret, Enrolling, Enrolment, Idle, Keys, MasterSecret, NonceSeed, Operation, Pass, Pin, Profile,
+    ProviderShare, Session, deal,
 };
 
 const ORIGIN: &str = "log.example/sole";
@@ -26,11 +26,7 @@ fn sign(key: &SigningKey, message: &[u8]) -> [u8; 64] {
 }
 
 fn public(key: &SigningKey) -> [u8; 33] {
-    key.verifying_key()
-        .to_sec1_point(true)
-        .as_bytes()
-        .try_into()
-        .unwrap()
+    key.verifying_key().to_sec1_point(true).as_bytes().try_into().unwrap()
 }
 
 /// A credential of this profile, and two instructions under it.
@@ -45,19 +41,9 @@ fn life<P: Profile>(profile: scal3::Profile) {
 
     let kem = MasterSecret::draw(&mut rng).kem_key(&enrolment_id);
     let recipient = kem.public_key();
-    let context = Enrolling {
-        origin: ORIGIN,
-        enrolment_id: &enrolment_id,
-        device_key: &device_key,
-    };
+    let context = Enrolling { origin: ORIGIN, enrolment_id: &enrolment_id, device_key: &device_key };
     let secret = DeviceSecret::draw(&mut rng);
-    let enrolment: Enrolment<P> = deal(
-        &context,
-        &secret.mask(&Pin::new("0000")),
-        &recipient,
-        &mut rng,
-    )
-    .unwrap();
+    let enrolment: Enrolment<P> = deal(&context, &secret.mask(&Pin::new("0000")), &recipient, &mut rng).unwrap();
     let open = || {
         let agreed = kem.agree(enrolment.shares.encapsulated()).unwrap();
         ProviderShare::open(&context, &enrolment, &recipient, &agreed).unwrap()
@@ -77,10 +63,7 @@ fn life<P: Profile>(profile: scal3::Profile) {
         device_key,
         shares: enrolment.shares.hash(),
         kem_key_id: recipient.id(),
-        labels: [
-            stream(Stream::Own).label(),
-            stream(Stream::Provider).label(),
-        ],
+        labels: [stream(Stream::Own).label(), stream(Stream::Provider).label()],
         attestation: "none".into(),
         not_before_ms: 0,
         not_after_ms: 4_000_000_000_000,
@@ -93,27 +76,15 @@ fn life<P: Profile>(profile: scal3::Profile) {
     let mut previous = credential.id();
     for sequence in 0..2 {
         let document = Document {
-            class: if sequence == 0 {
-                "credential.activate"
-            } else {
-                "note"
-            }
-            .into(),
-            fields: vec![Field {
-                salt: [sequence as u8; 16],
-                name: "text".into(),
-                value: Value::Text("hello".into()),
-            }],
+            class: if sequence == 0 { "credential.activate" } else { "note" }.into(),
+            fields: vec![Field { salt: [sequence as u8; 16], name: "text".into(), value: Value::Text("hello".into()) }],
         };
         let seed = NonceSeed::draw(&mut rng);
         let mut random = [0; 32];
         rng.fill_bytes(&mut random);
         let session = Session::new(&credential.id(), &random, &seed.commitment::<P>());
         let (hiding, binding) = session.commitment().parts();
-        assert_eq!(
-            *session.challenge(),
-            scal3::metadata::challenge(&random, hiding, binding, &credential.id())
-        );
+        assert_eq!(*session.challenge(), scal3::metadata::challenge(&random, hiding, binding, &credential.id()));
         let metadata = Metadata {
             origin: ORIGIN.into(),
             provider: issuing_key.provider(),
@@ -140,14 +111,8 @@ fn life<P: Profile>(profile: scal3::Profile) {
         let device_sig = sign(&device, to_sign.message());
         let pass = to_sign.finish(&device_sig).unwrap().to_bytes();
 
-        let keys = Keys {
-            joint: enrolment.joint_key,
-            device: device_key,
-        };
-        let checked = Pass::<P>::parse(&pass)
-            .unwrap()
-            .check(&keys, &session, &operation)
-            .unwrap();
+        let keys = Keys { joint: enrolment.joint_key, device: device_key };
+        let checked = Pass::<P>::parse(&pass).unwrap().check(&keys, &session, &operation).unwrap();
         let agreed = kem.agree(checked.encapsulated()).unwrap();
         let made = checked.complete(seed.take(), &open(), &agreed).unwrap();
 
@@ -159,17 +124,11 @@ fn life<P: Profile>(profile: scal3::Profile) {
         assert_eq!(record.device_sig().as_bytes(), &device_sig);
         previous = scal3::metadata::previous(&credential.id(), sequence, made.c());
 
-        let opening = Opening {
-            profile,
-            record: made.into_bytes(),
-            evidence: Vec::new(),
-            shown: document.show(|_| false),
-        };
+        let opening =
+            Opening { profile, record: made.into_bytes(), evidence: Vec::new(), shown: document.show(|_| false) };
         let submitted = || Submitted::parse(&opening.to_bytes()).unwrap();
         submitted().check(&credential, ORIGIN).unwrap();
-        submitted()
-            .check(&credential, "log.example/other")
-            .unwrap_err();
+        submitted().check(&credential, "log.example/other").unwrap_err();
         // The other layout is not this record, whatever it parses to.
         let other = scal3::Profile::new(3 - P::NUMBER).unwrap();
         assert!(Record::parse(other, &opening.record).is_err());

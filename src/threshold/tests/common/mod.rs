@@ -10,15 +10,8 @@ use serde_json::Value;
 
 /// Reads a vector file, or says that there is none.
 pub fn vectors(name: &str) -> Option<Value> {
-    let root = std::env::var_os("SOLELOG_VECTORS").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../../../shared/vectors"
-            ))
-        },
-        PathBuf::from,
-    );
+    let root = std::env::var_os("SOLELOG_VECTORS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors")), PathBuf::from);
     let path = root.join(name);
     match std::fs::read(&path) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).expect("the vector file is JSON")),
@@ -56,12 +49,7 @@ impl ChaCha20 {
         for (word, bytes) in words.iter_mut().zip(key.chunks(4)) {
             *word = u32::from_le_bytes(bytes.try_into().unwrap());
         }
-        ChaCha20 {
-            key: words,
-            counter: 0,
-            block: [0; 64],
-            used: 64,
-        }
+        ChaCha20 { key: words, counter: 0, block: [0; 64], used: 64 }
     }
 
     fn refill(&mut self) {
