@@ -332,7 +332,12 @@ impl Check<'_> {
 
     /// Computes the roots of those heads with rs_merkle.
     fn roots(&mut self, heads: &[TreeHead]) {
+        let mut seen = Vec::new();
         for head in heads {
+            if seen.contains(head) {
+                continue;
+            }
+            seen.push(*head);
             let leaves = usize::try_from(head.size.get()).ok().and_then(|size| self.leaves.get(..size));
             let root = leaves.map(|leaves| {
                 let root = MerkleTree::<Rfc6962>::from_leaves(leaves).root();

@@ -194,7 +194,8 @@ pub fn create(config: &Config, genesis: &Genesis) -> Result<(), CreateError> {
         return Err(CreateError::TooLong { length: entry.len(), limit: scal3::limits::ENTRY_MAX });
     }
     let mut edge = Edge::new();
-    edge.push(LeafHash::of(&entry));
+    // The empty tree has room for one.
+    let _ = edge.push(LeafHash::of(&entry));
     let record = Record {
         round: 0,
         first: 0,
@@ -209,7 +210,7 @@ pub fn create(config: &Config, genesis: &Genesis) -> Result<(), CreateError> {
 }
 
 /// Opens a log. See the picture at the top.
-pub async fn open(config: Config) -> Result<Parts, OpenError> {
+pub(crate) async fn open(config: Config) -> Result<Parts, OpenError> {
     let (recovered, config) = tokio::task::spawn_blocking(move || {
         let recovered = recover(&config, false, &mut |_, _| {})?;
         Ok::<_, OpenError>((recovered, config))
