@@ -19,7 +19,7 @@ use crate::recovery::CreateError;
 use crate::tokens::write_private;
 
 /// A first policy that asks for nothing besides the two factors.
-const POLICY: &[u8] = b"{\"version\":1,\"rules\":[]}";
+pub const POLICY: &[u8] = b"{\"version\":1,\"rules\":[]}";
 
 /// Make a new log.
 #[derive(Debug, Args)]
@@ -57,26 +57,54 @@ pub struct Init {
     pub listen: Option<SocketAddr>,
 }
 
+/// What was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The log's vkey.
+    pub vkey: String,
+    /// The log's folder.
+    pub data: PathBuf,
+    /// The configuration.
+    pub config: PathBuf,
+    /// The trust file.
+    pub trust: PathBuf,
+    /// The keys in the genesis.
+    pub issuing_keys: Vec<[u8; 33]>,
+    /// The private half of the issuing key, where one was made.
+    pub issuing_key_file: Option<PathBuf>,
+    /// How many witnesses there are, if the log has any.
+    pub witnesses: Option<usize>,
+}
+
 impl Init {
-    /// Runs it.
-    pub fn run(self, out: Output) -> Result<(), Failure> {
+    /// Makes the log.
+    pub fn make(&self) -> Result<Made, Failure> {
         let name = keyfile::name(&self.origin)?;
         let signer = match &self.log_key {
             Some(path) => keyfile::read_signer(path)?,
             None => Signer::note(name, &*keyfile::seed()?),
         };
-        let data = make_folder(&self.data)?;
-        let config = self.config.clone().unwrap_or_else(|| data.join("log.toml"));
-        if config.exists() {
-            return Err(Failure::new(Exit::System, format!("{} is already there", config.display()))
-                .next("a log is made once; run it with: solelog serve --config FILE"));
-        }
         let witness_policy = self.witness_policy.as_deref().map(read_policy).transpose()?;
         let first_policy = match &self.policy {
             Some(path) => fs::read(path).map_err(system(format_args!("cannot read {}", path.display())))?,
             None => POLICY.to_vec(),
         };
         let mut issuing_keys = self.issuing_key.iter().map(|text| issuing_key(text)).collect::<Result<Vec<_>, _>>()?;
+        let high_water = self.high_water.as_deref().map(absolute).transpose()?;
+        if high_water.as_ref().is_some_and(|path| absolute(&self.data).is_ok_and(|data| path.starts_with(data))) {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--high-water lies in the log's folder, so a restored backup would bring its own memory along",
+            )
+            .next("choose a path outside, on another disk if there is one"));
+        }
+        // Nothing was touched so far: whatever was wrong with the arguments can be corrected and tried again.
+        let data = make_folder(&self.data)?;
+        let config = self.config.clone().unwrap_or_else(|| data.join("log.toml"));
+        if config.exists() {
+            return Err(Failure::new(Exit::System, format!("{} is already there", config.display()))
+                .next("a log is made once; run it with: solelog serve --config FILE"));
+        }
         let keys = data.join("keys");
         fs::DirBuilder::new()
             .mode(0o700)
@@ -101,7 +129,7 @@ impl Init {
 
         let mut engine = engine::Config::new(data.join("log"), signer);
         engine.witnesses = witness_policy.as_ref().map(|_| read_policy(&trust)).transpose()?.map(|(_, policy)| policy);
-        engine.high_water = self.high_water.as_deref().map(absolute).transpose()?;
+        engine.high_water = high_water;
         let genesis = Genesis { origin: self.origin.clone(), issuing_keys: issuing_keys.clone(), policy: first_policy };
         Engine::create(&engine, &genesis)?;
 
@@ -117,18 +145,32 @@ impl Init {
         }
         write_private(&config, render(&set).as_bytes(), false)
             .map_err(system(format_args!("cannot write {}", config.display())))?;
+        Ok(Made {
+            vkey,
+            data,
+            config,
+            trust,
+            issuing_keys,
+            issuing_key_file: made,
+            witnesses: witness_policy.map(|(_, p)| p.witnesses().len()),
+        })
+    }
 
-        let file = config.display();
+    /// Runs it.
+    pub fn run(self, out: Output) -> Result<(), Failure> {
+        let made = self.make()?;
+        let file = made.config.display();
         let mut text = format!(
-            "made {}\n  vkey       {vkey}\n  trust      {}   for everybody who verifies\n  key        {}   back it up apart from the folder\n",
-            data.display(),
-            trust.display(),
-            keys.join("log.key").display(),
+            "made {}\n  vkey       {}\n  trust      {}   for everybody who verifies\n  key        {}   back it up apart from the folder\n",
+            made.data.display(),
+            made.vkey,
+            made.trust.display(),
+            made.data.join("keys").join("log.key").display(),
         );
-        if let Some(path) = &made {
+        if let Some(path) = &made.issuing_key_file {
             text.push_str(&format!("  issuing    {}   made for trying things out; in production give the provider's own key with --issuing-key\n", path.display()));
         }
-        if witness_policy.is_none() {
+        if made.witnesses.is_none() {
             text.push_str(
                 "  witnesses  none: receipts prove what this log says, not that it says the same to everybody\n",
             );
@@ -137,9 +179,9 @@ impl Init {
         out.say(
             text,
             json!({
-                "origin": self.origin, "vkey": vkey, "data": path_value(&data), "config": path_value(&config), "trust": path_value(&trust),
-                "issuing_keys": issuing_keys.iter().map(hex::encode).collect::<Vec<_>>(),
-                "issuing_key_file": made.as_deref().map(path_value), "witnesses": witness_policy.map(|(_, p)| p.witnesses().len()),
+                "origin": self.origin, "vkey": made.vkey, "data": path_value(&made.data), "config": path_value(&made.config), "trust": path_value(&made.trust),
+                "issuing_keys": made.issuing_keys.iter().map(hex::encode).collect::<Vec<_>>(),
+                "issuing_key_file": made.issuing_key_file.as_deref().map(path_value), "witnesses": made.witnesses,
             }),
         )
     }

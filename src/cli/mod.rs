@@ -5,6 +5,8 @@
 
 pub mod cast;
 pub mod config;
+pub mod demo;
+pub mod dev;
 pub mod doctor;
 pub mod export;
 pub mod fsck;
@@ -13,6 +15,7 @@ pub mod keyfile;
 pub mod keygen;
 pub mod rebuild;
 pub mod serve;
+mod stage;
 pub mod token;
 
 use std::fmt::Display;
@@ -52,6 +55,10 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Watch the whole story: a log, two witnesses, real records, receipts, and every kind of cheating refused.
+    Demo(demo::Demo),
+    /// Run a log with two witnesses and a subscriber, for trying things out.
+    Dev(dev::Dev),
     /// Make a new log: folder, key, configuration, first entry.
     Init(init::Init),
     /// Run the log.
@@ -218,6 +225,8 @@ impl Output {
 pub fn run(cli: Cli) -> ExitCode {
     let out = Output { json: cli.json };
     let done = match cli.command {
+        Command::Demo(demo) => demo.run(out),
+        Command::Dev(dev) => dev.run(out),
         Command::Init(init) => init.run(out),
         Command::Serve(serve) => serve.run(out),
         Command::Keygen(keygen) => keygen.run(out),

@@ -5,6 +5,7 @@
 //! a fault            at once: whoever waits is told so, nothing more is written: exit 5
 //! ```
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -134,7 +135,8 @@ pub fn telemetry(logging: &Logging) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&logging.filter).map_err(|e| {
         Failure::new(Exit::Config, format!("logging.filter: {e}")).next("for example: info, or solelog=debug")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
     let set = match logging.format {
         Format::Text => builder.with_target(false).try_init(),
         Format::Json => builder.json().try_init(),
