@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use scal3::cbor;
 use scal3::credential::Credential;
-use scal3::entry::Entry;
+use scal3::entry::{Entry, Kind};
 use scal3::genesis::Genesis;
+use scal3::index_key::Space;
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::verify::Submitted;
@@ -440,6 +441,10 @@ fn draw() -> Draw {
 
 impl Shared {
     fn verify(&self, opening: Vec<u8>) -> Result<Verified, AppendError> {
+        let limit = self.limits.opening_bytes;
+        if opening.len() > limit {
+            return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
+        }
         let id = Submitted::parse(&opening)?.credential_id();
         let state = self.ledger.credential(&id).map_err(|_| AppendError::Dead)?;
         let state = state.ok_or(AppendError::UnknownCredential(id))?;
@@ -462,6 +467,9 @@ impl Shared {
                 (Ask::Credential(credential), 2 * bytes)
             }
             Submission::Event { body, index_key } => {
+                if index_key.is_some_and(|key| Space::of(&key) != Kind::Event.index_key_space()) {
+                    return Err(AppendError::Body(BodyRefusal::IndexKeySpace));
+                }
                 let limit = self.limits.opening_bytes.saturating_sub(OPENING_FRAME);
                 if body.len() > limit {
                     return Err(AppendError::Body(BodyRefusal::TooLong { limit }));

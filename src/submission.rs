@@ -253,6 +253,9 @@ pub enum ErasureRefusal {
 /// Why a body cannot become an opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyRefusal {
+    /// The index key is one that only a status entry may have.
+    #[error("the index key is in the space of status entries")]
+    IndexKeySpace,
     /// Not one item of deterministic CBOR within the limits.
     #[error("it is not one item of deterministic CBOR")]
     NotCanonical,

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use scal3::cbor;
+use scal3::index_key::status_index_key;
 use scal3::state::Status;
 use scal3::verify::Refusal;
 use solelog::engine::Engine;
@@ -18,7 +19,7 @@ use solelog::recovery::{self, CreateError, OpenError};
 use solelog::store::disk::{Fault, FaultDisk, MemoryDisk};
 use solelog::store::lock::LockError;
 use solelog::submission::{
-    AppendError, Collision, CredentialRefusal, ErasureRefusal, Reached, Submission, Until,
+    AppendError, BodyRefusal, Collision, CredentialRefusal, ErasureRefusal, Reached, Submission, Until,
 };
 use support::people::{Person, flip_s};
 use support::*;
@@ -228,6 +229,11 @@ async fn what_does_not_belong_is_refused_by_name_and_nothing_grows() {
     assert!(matches!(refused, AppendError::Refused(Refusal::Parse(_))));
     let body = Submission::Event { body: vec![0x18, 0x01], index_key: None };
     assert!(matches!(engine.append(body, Until::Sequenced).await, Err(AppendError::Body(_))));
+    // Nobody takes the index key of a status, or the status could never be logged.
+    let body = cbor::encode(&cbor::Value::Null);
+    let body = Submission::Event { body, index_key: Some(status_index_key(&person.id(), 1)) };
+    let refused = engine.append(body, Until::Sequenced).await.unwrap_err();
+    assert!(matches!(refused, AppendError::Body(BodyRefusal::IndexKeySpace)), "{refused}");
     assert_eq!(engine.heads().committed.size, size);
     // And what does belong is still welcome.
     send(&engine, base.opening()).await.unwrap();

@@ -143,6 +143,16 @@ def made_up(label, size=32):
     return hashlib.shake_256(b"solelog vectors: " + label.encode()).digest(size)
 
 
+def stream_space(key):
+    """The index key with its highest bit clear: every kind but status."""
+    return bytes([key[0] & 0x7F]) + key[1:]
+
+
+def status_space(key):
+    """The index key with its highest bit set: status entries only."""
+    return bytes([key[0] | 0x80]) + key[1:]
+
+
 def secret(label):
     return int.from_bytes(made_up(label), "big") % (N - 1) + 1
 
@@ -415,12 +425,14 @@ def instructions():
 
 ORIGIN = "log.example/solelog"
 CREDENTIAL = made_up("credential id")
+INDEX_KEY = stream_space(made_up("index key"))
+STATUS_KEY = status_space(made_up("index key"))
 
 
 def metadata_parts(**changed):
     parts = {
         "version": uint(1), "origin": tstr(ORIGIN), "provider": bstr(made_up("provider")), "credential": bstr(CREDENTIAL),
-        "sequence": uint(7), "previous": bstr(made_up("previous")), "index_key": bstr(made_up("index key")),
+        "sequence": uint(7), "previous": bstr(made_up("previous")), "index_key": bstr(INDEX_KEY),
         "challenge": bstr(made_up("challenge")), "policy": bstr(made_up("policy")), "class": tstr("payment"),
         "seen_size": uint(1000), "seen_root": bstr(made_up("seen root")), "time_ms": uint(1750000000000),
         "expires_ms": uint(1750000120000), "ext": mapping([]),
@@ -466,6 +478,11 @@ def metadata():
     write(f"{folder}/extension.json", "Extensions that this version does not know", [
         reject("key-1", name, form.with_part("ext", mapping([(uint(1), TRUE)])), "unknown-extension"),
         reject("key-is-text", name, form.with_part("ext", mapping([(tstr("session"), uint(1))])), "unknown-extension"),
+    ])
+    write(f"{folder}/index-key.json", "Index keys at the border of the two spaces", [
+        good("largest", form.with_part("index_key", bstr(b"\x7f" + b"\xff" * 31))),
+        reject("smallest-of-a-status", name, form.with_part("index_key", bstr(b"\x80" + bytes(31))), "index-key-space"),
+        reject("of-a-status", name, form.with_part("index_key", bstr(STATUS_KEY)), "index-key-space"),
     ])
     long_class = 4096 - len(form.with_part("class", tstr("x" * 3000))) + 3000
     write(f"{folder}/too-long.json", "Longer than 4 KiB, and exactly as long", [
@@ -603,7 +620,7 @@ def entry_parts(kind, index_key, commitment=None, body=None):
 
 def entries():
     folder = name = "entry"
-    key = made_up("index key")
+    key = INDEX_KEY
     issuing = compressed(times(secret("issuing key"), G))
     genesis = array([tstr(ORIGIN), array([bstr(issuing)]), bstr(b'{"rules":[]}')])
     new_key = array([uint(1), bstr(issuing), bstr(compressed(times(secret("next issuing key"), G))), bstr(bytes(64)), bstr(bytes(64))])
@@ -620,7 +637,7 @@ def entries():
 
     write(f"{folder}/valid.json", "Entries of every kind and their leaf hashes", [
         good("genesis", 0, None, body=genesis), good("instruction", 1, key), good("outcome", 2, key),
-        good("outcome-without-index-key", 2, None), good("status", 3, key),
+        good("outcome-without-index-key", 2, None), good("status", 3, STATUS_KEY),
         good("policy", 4, None, body=bstr(b'{"rules":[]}')), good("network", 5, None, body=array([])),
         good("index-root", 6, None, body=array([bstr(made_up("root")), uint(100)])), good("erasure", 7, None),
         good("key", 8, None, body=new_key), good("event", 9, key), good("event-without-index-key", 9, None),
@@ -640,9 +657,14 @@ def entries():
         *[bad(f"one-in-kind-{kind}", "index-key", kind, key, body=genesis) for kind in (0, 4, 5, 6, 8)],
         bad("one-in-erasure", "index-key", 7, key),
     ])
+    write(f"{folder}/index-key-space.json", "An index key of the other space", [
+        good("largest", 1, b"\x7f" + b"\xff" * 31), good("smallest-of-a-status", 3, b"\x80" + bytes(31)),
+        *[bad(f"of-a-status-in-kind-{kind}", "index-key-space", kind, STATUS_KEY) for kind in (1, 2, 9, 10)],
+        bad("of-a-stream-in-a-status", "index-key-space", 3, key),
+    ])
     write(f"{folder}/body.json", "A body where the kind has none, or none where it has one", [
         *[bad(f"none-in-kind-{kind}", "body", kind, None) for kind in (0, 4, 5, 6, 8)],
-        *[bad(f"one-in-kind-{kind}", "body", kind, key, body=genesis) for kind in (1, 2, 3, 9, 10)],
+        *[bad(f"one-in-kind-{kind}", "body", kind, STATUS_KEY if kind == 3 else key, body=genesis) for kind in (1, 2, 3, 9, 10)],
         bad("one-in-erasure", "body", 7, None, body=genesis),
     ])
     write(f"{folder}/commitment.json", "A commitment that is not the body's", [
@@ -846,7 +868,7 @@ def index_keys():
     for stream in (0, 1):
         key = hmac.digest(label_secret, b"solelog/stream/v1\0" + enrolment + bytes([stream]), "sha256")
         for counter in (0, 1, 2 ** 32, 2 ** 64 - 1):
-            index_key = hmac.digest(key, counter.to_bytes(8, "big"), "sha256")
+            index_key = stream_space(hmac.digest(key, counter.to_bytes(8, "big"), "sha256"))
             cases.append({
                 "id": f"stream-{stream}-counter-{counter}", "format": "index-key", "want": "ok", "label_secret": label_secret.hex(),
                 "enrolment_id": enrolment.hex(), "stream": stream, "counter": str(counter), "stream_key": key.hex(),
@@ -856,7 +878,7 @@ def index_keys():
     for counter in (0, 1, 2 ** 64 - 1):
         cases.append({
             "id": f"status-{counter}", "format": "status-index-key", "want": "ok", "credential": CREDENTIAL.hex(), "counter": str(counter),
-            "index_key": hmac.digest(CREDENTIAL, b"solelog/status/v1\0" + counter.to_bytes(8, "big"), "sha256").hex(),
+            "index_key": status_space(hmac.digest(CREDENTIAL, b"solelog/status/v1\0" + counter.to_bytes(8, "big"), "sha256")).hex(),
         })
     write("index-key/derived.json", "Stream keys, labels, index keys and read tokens", cases)
 

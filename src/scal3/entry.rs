@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use tlog::{Hash, LeafHash};
 
 use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
+use crate::index_key::Space;
 use crate::limits::ENTRY_MAX;
 use crate::tag::tagged;
 
@@ -75,6 +76,11 @@ impl Kind {
         matches!(self, Kind::Genesis | Kind::Policy | Kind::Network | Kind::IndexRoot | Kind::Key)
     }
 
+    /// The space that the index keys of this kind are in.
+    pub fn index_key_space(self) -> Space {
+        if self == Kind::Status { Space::Status } else { Space::Stream }
+    }
+
     /// Whether entries of this kind have an index key: always, never, or (`None`) either way.
     ///
     /// An instruction and a status change are found by theirs, or nobody could show that a list of them is complete.
@@ -118,6 +124,9 @@ pub enum EntryError {
     /// An index key where this kind has none, or none where it has one.
     #[error("entry: this kind of entry does not go with this index key")]
     IndexKey,
+    /// The index key of a status in an entry of another kind, or the other way round.
+    #[error("entry: the index key is not in the space of this kind of entry")]
+    IndexKeySpace,
     /// A body in a kind that is not public, or none in one that is.
     #[error("entry: this kind of entry does not go with this body")]
     Body,
@@ -134,6 +143,7 @@ impl EntryError {
             EntryError::Shape(error) => error.code(),
             EntryError::UnknownKind(_) => "unknown-kind".into(),
             EntryError::IndexKey => "index-key".into(),
+            EntryError::IndexKeySpace => "index-key-space".into(),
             EntryError::Body => "body".into(),
             EntryError::Commitment => "commitment".into(),
         }
@@ -173,6 +183,9 @@ impl Entry {
     pub fn check(&self) -> Result<(), EntryError> {
         if self.kind.has_index_key().is_some_and(|expected| expected != self.index_key.is_some()) {
             return Err(EntryError::IndexKey);
+        }
+        if self.index_key.is_some_and(|key| Space::of(&key) != self.kind.index_key_space()) {
+            return Err(EntryError::IndexKeySpace);
         }
         if self.kind.is_public() != self.body.is_some() {
             return Err(EntryError::Body);

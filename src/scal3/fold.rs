@@ -298,7 +298,10 @@ impl Fold {
         self.roots.push(frontier.root());
         self.frontier = frontier;
         self.time_ms = self.time_ms.max(entry.time_ms);
-        if let Some(index_key) = entry.index_key {
+        // A status that should not be there must not keep the right one out: without this, a wrong entry under the next
+        // status key would leave the credential without a revocation that anybody could call in order.
+        let blocks = entry.kind != Kind::Status || !matches!(step, Step::Wrong(_));
+        if let Some(index_key) = entry.index_key.filter(|_| blocks) {
             self.index_keys.entry(index_key).or_insert(index);
         }
         Ok(step)

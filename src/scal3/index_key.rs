@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! K_s              = HMAC-SHA-256(label_secret, "solelog/stream/v1" || 0x00 || enrolment_id || s: u8)
-//! index_key        = HMAC-SHA-256(K_s, counter: u64 BE)
+//! index_key        = HMAC-SHA-256(K_s, counter: u64 BE), its highest bit cleared
 //! label            = H("solelog/label/v1", K_s)                       what the credential commits to
 //! read token       = HMAC-SHA-256(label_secret, "solelog/read/v1" || 0x00 || index_key)
-//! status index key = HMAC-SHA-256(credential, "solelog/status/v1" || 0x00 || counter: u64 BE)
+//! status index key = HMAC-SHA-256(credential, "solelog/status/v1" || 0x00 || counter: u64 BE), its highest bit set
 //! ```
+//!
+//! An index key is used once, and who makes a record chooses the record's own. So there are two spaces, told apart by the
+//! highest bit of the first byte: no record can take the key that a later suspension or revocation needs (ADR 11).
 //!
 //! Counters have no gaps. So whoever has K_s can show that entries 0 to k are there and k+1 is not, which is the whole list.
 
@@ -15,6 +18,34 @@ use sha2::Sha256;
 use tlog::Hash;
 
 use crate::tag::tagged;
+
+/// Which entries an index key can belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// The highest bit clear: everything a subscriber or provider derives from a stream key.
+    Stream,
+    /// The highest bit set: changes of a credential's status, and nothing else.
+    Status,
+}
+
+impl Space {
+    /// The space that this index key is in.
+    pub fn of(index_key: &Hash) -> Space {
+        let Hash([first, ..]) = index_key;
+        if first & 0x80 == 0 { Space::Stream } else { Space::Status }
+    }
+
+    /// The index key in this space that differs from `hash` in the highest bit at most.
+    pub fn place(self, hash: Hash) -> Hash {
+        let Hash(mut bytes) = hash;
+        let [first, ..] = &mut bytes;
+        match self {
+            Space::Stream => *first &= 0x7f,
+            Space::Status => *first |= 0x80,
+        }
+        Hash(bytes)
+    }
+}
 
 /// The two streams of entries about one enrolment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +75,7 @@ impl StreamKey {
 
     /// The index key of entry `counter` of the stream.
     pub fn index_key(&self, counter: u64) -> Hash {
-        hmac(&self.0, &[&counter.to_be_bytes()])
+        Space::Stream.place(hmac(&self.0, &[&counter.to_be_bytes()]))
     }
 
     /// What the credential commits to, so that a stream key can be checked against it.
@@ -69,7 +100,7 @@ pub fn read_token(label_secret: &[u8; 32], index_key: &Hash) -> Hash {
 
 /// The index key of change `counter` of a credential's status: 0 is `issued`, then every change.
 pub fn status_index_key(credential: &Hash, counter: u64) -> Hash {
-    hmac(&credential.0, &[b"solelog/status/v1\0", &counter.to_be_bytes()])
+    Space::Status.place(hmac(&credential.0, &[b"solelog/status/v1\0", &counter.to_be_bytes()]))
 }
 
 fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Hash {

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use tlog::Hash;
 
 use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
+use crate::index_key::Space;
 use crate::limits::{METADATA_MAX, ORIGIN_MAX};
 use crate::tag::tagged_parts;
 
@@ -31,7 +32,7 @@ pub struct Metadata {
     pub sequence: u64,
     /// [`previous`] of the instruction before, or the credential for the first one.
     pub previous: Hash,
-    /// The entry's index key.
+    /// The entry's index key, which has its highest bit clear.
     pub index_key: Hash,
     /// The provider's challenge that this record answers.
     pub challenge: Hash,
@@ -67,6 +68,9 @@ pub enum MetadataError {
     /// An extension this version does not know, which may change what the record means.
     #[error("metadata: an unknown extension")]
     UnknownExtension,
+    /// The index key is one that only a status entry may have: a record that could take it would block that status.
+    #[error("metadata: the index key is in the space of status entries")]
+    IndexKeySpace,
 }
 
 impl MetadataError {
@@ -76,6 +80,7 @@ impl MetadataError {
             MetadataError::Cbor(error) => error.code().into(),
             MetadataError::Shape(error) => error.code(),
             MetadataError::UnknownExtension => "unknown-extension".into(),
+            MetadataError::IndexKeySpace => "index-key-space".into(),
         }
     }
 }
@@ -108,6 +113,9 @@ impl Metadata {
             },
         };
         parts.end()?;
+        if Space::of(&metadata.index_key) != Space::Stream {
+            return Err(MetadataError::IndexKeySpace);
+        }
         Ok(metadata)
     }
 

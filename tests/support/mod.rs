@@ -11,6 +11,7 @@ use scal3::Hash;
 use scal3::cbor;
 use scal3::event::{Detail, Event};
 use scal3::fold::{Fold, Step};
+use scal3::index_key::Space;
 use scal3::instruction::{CLASS_ACTIVATE, Document, Field, Value};
 use scal3::metadata::Metadata;
 use scal3::tagged;
@@ -240,5 +241,5 @@ pub fn copy_tree(from: &Path, to: &Path) {
 
 /// An index key that nobody else uses.
 pub fn index_key(name: &str) -> Hash {
-    tagged("test/index-key", name.as_bytes())
+    Space::Stream.place(tagged("test/index-key", name.as_bytes()))
 }

@@ -106,6 +106,7 @@ fn what_the_code_writes_is_what_the_schemas_say() {
         ("opening", erasure.opening([0; 32]).to_bytes()),
         ("opening", event.opening([0; 32]).to_bytes()),
         ("entry", Entry::committed(Kind::Instruction, 1, H, Some(H)).to_bytes()),
+        ("entry", Entry::committed(Kind::Status, 1, H, Some(Hash([0x87; 32]))).to_bytes()),
         ("entry", Entry::committed(Kind::Event, 1, H, None).to_bytes()),
         ("entry", Entry::committed(Kind::Erasure, 1, H, None).to_bytes()),
         ("entry", Entry::public(Kind::Genesis, 1, genesis.to_bytes()).to_bytes()),

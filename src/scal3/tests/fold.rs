@@ -5,9 +5,11 @@ use scal3::entry::{Entry, EntryError};
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::index_key::status_index_key;
 use scal3::key_change::{KeyChange, Role, SignedKey, change_hash};
+use scal3::metadata::MetadataError;
 use scal3::opening::{OtherOpening, commitment};
+use scal3::record::RecordError;
 use scal3::state::{IssueError, Status, TransitionError};
-use scal3::verify::{CredentialRefusal, MetadataRefusal, Refusal, Submitted};
+use scal3::verify::{CredentialRefusal, MetadataRefusal, ParseRefusal, Refusal, Submitted};
 use scal3::{Change, Genesis, Hash, Kind, Profile, StatusChange, cbor, tagged};
 use tlog::tree::TreeHead;
 
@@ -210,13 +212,39 @@ fn statuses_come_without_gaps() {
 }
 
 #[test]
+fn no_record_takes_the_index_key_of_a_status() {
+    let person = ann();
+    let mut log = Log::with(&person);
+    let mut draft = log.draft(&person);
+    draft.metadata.index_key = log.state(&person).next_status_key();
+    let opening = draft.opening();
+    let refusal = Submitted::parse(&opening).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::Parse(ParseRefusal::Record(RecordError::Metadata(MetadataError::IndexKeySpace)))
+    );
+    let entry = log.entry(&draft, &opening).to_bytes();
+    assert_eq!(log.fold.apply(&entry, Some(&opening)).unwrap_err(), Stop::Entry(EntryError::IndexKeySpace));
+    assert!(matches!(log.status(&person, Change::Revoked("stolen".into())), Step::Status(_)));
+}
+
+#[test]
+fn a_wrong_status_does_not_use_up_the_key_of_the_right_one() {
+    let person = ann();
+    let mut log = Log::with(&person);
+    let step = log.status(&person, Change::Resumed("never suspended".into()));
+    assert_eq!(step, Step::Wrong(Wrong::Change(TransitionError::Resumed)));
+    assert!(matches!(log.status(&person, Change::Revoked("stolen".into())), Step::Status(_)));
+    assert_eq!(log.state(&person).status(), Status::Revoked);
+}
+
+#[test]
 fn a_credential_changes_as_it_may_and_no_other_way() {
     let person = ann();
     let mut log = Log::new();
     log.issue(&person);
     let wrong = |log: &mut Log, change: Change| {
         let step = log.status(&person, change);
-        // The index key is used up, though nothing changed: judge the transition, not the log.
         let Step::Wrong(Wrong::Change(error)) = step else { panic!("{step:?}") };
         error
     };
@@ -255,7 +283,7 @@ fn a_credential_is_issued_once_by_a_key_in_force_for_this_log() {
     let mut log = Log::new();
     let person = ann();
     log.issue(&person);
-    let key = Hash([6; 32]);
+    let key = Hash([0x86; 32]);
     let again = Change::Issued(person.credential_bytes());
     let step = log.status_under(&person, again, key);
     assert_eq!(step, Step::Wrong(Wrong::Change(TransitionError::Issued)));
@@ -279,7 +307,7 @@ fn a_credential_is_issued_once_by_a_key_in_force_for_this_log() {
     let step = issue(&mut log, &eve, eve.claims.with_signature(&forged));
     assert_eq!(step, Step::Wrong(Wrong::Credential(CredentialError::Signature)));
 
-    let step = log.status_under(&eve, Change::Issued(eve.credential_bytes()), Hash([7; 32]));
+    let step = log.status_under(&eve, Change::Issued(eve.credential_bytes()), Hash([0x87; 32]));
     assert_eq!(step, Step::Wrong(Wrong::StatusKey));
     let zoe = Person::new("zoe", Profile::EcSdsa);
     let key = status_index_key(&zoe.id(), 0);
@@ -463,16 +491,16 @@ fn openings_are_of_the_kind_of_their_entry() {
         |kind, opening: &[u8], index_key| Entry::committed(kind, START_MS + 1000, commitment(opening), index_key);
     let good = entry(Kind::Event, &event, None);
     assert_eq!(log.push(&good, Some(&event)), Step::Other(Kind::Event));
-    let status = entry(Kind::Status, &event, Some(Hash([1; 32])));
+    let status = entry(Kind::Status, &event, Some(Hash([0x81; 32])));
     assert_eq!(refused(&mut log, &status, Some(&event)), Wrong::OpeningKind);
     let none = salted(Kind::Status, cbor::uint(1));
-    let status = entry(Kind::Status, &none, Some(Hash([2; 32])));
+    let status = entry(Kind::Status, &none, Some(Hash([0x82; 32])));
     assert!(matches!(refused(&mut log, &status, Some(&none)), Wrong::Status(_)));
-    let status = entry(Kind::Status, b"no", Some(Hash([3; 32])));
+    let status = entry(Kind::Status, b"no", Some(Hash([0x83; 32])));
     assert!(matches!(refused(&mut log, &status, Some(b"no")), Wrong::Opening(_)));
     let draft = log.draft(&person);
     let opening = draft.opening();
-    let status = entry(Kind::Status, &opening, Some(draft.metadata.index_key));
+    let status = entry(Kind::Status, &opening, Some(Hash([0x84; 32])));
     assert!(matches!(refused(&mut log, &status, Some(&opening)), Wrong::Opening(_)));
     let root = Entry::public(Kind::IndexRoot, log.time_ms, cbor::encode(&cbor::uint(1)));
     assert_eq!(log.push(&root, None), Step::Other(Kind::IndexRoot));

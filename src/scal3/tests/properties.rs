@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use scal3::credential::CredentialError;
 use scal3::event::{Detail, Event, StreamPlace};
+use scal3::index_key::Space;
 use scal3::instruction::{InstructionError, Value};
 use scal3::key_change::KeyChange;
 use scal3::opening::Evidence;
@@ -14,6 +15,10 @@ use scal3::{
 
 fn hash() -> impl Strategy<Value = Hash> {
     any::<[u8; 32]>().prop_map(Hash)
+}
+
+fn index_key() -> impl Strategy<Value = Hash> {
+    hash().prop_map(|hash| Space::Stream.place(hash))
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -51,7 +56,7 @@ prop_compose! {
 prop_compose! {
     fn metadata()(
         (origin, class) in (".{1,60}", ".{0,20}"),
-        (provider, credential, previous, index_key) in (hash(), hash(), hash(), hash()),
+        (provider, credential, previous, index_key) in (hash(), hash(), hash(), index_key()),
         (challenge, policy, seen_root) in (hash(), hash(), hash()),
         (sequence, seen_size) in (any::<u64>(), any::<u64>()),
         (time_ms, expires_ms) in (any::<u64>(), any::<u64>()),
@@ -121,6 +126,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 Some(false) => None,
                 None => maybe,
             };
+            let index_key = index_key.map(|key| kind.index_key_space().place(key));
             Entry::committed(kind, time_ms, commitment, index_key)
         },
     )
