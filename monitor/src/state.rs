@@ -1,0 +1,270 @@
+//! State: what a monitor remembers from one run to the next.
+//!
+//! ```text
+//! DIR/monitor.state     the heads that the log signed, the frontier of the accepted one; a line with a checksum
+//! DIR/evidence/*.json   pairs of signed heads that contradict each other
+//! DIR/lock              held while a process works here
+//! ```
+//!
+//! The state is written beside the old one, synced, and renamed over it: there is always a whole one. It is small
+//! whatever the size of the log. What the log *means* (the fold: credentials, index keys, authorisations) is not in it
+//! in this version. So a monitor that folds reads the log from its first entry once in each process, and checks that
+//! every kept head lies on that history; with `--plain` it goes on from the frontier.
+//!
+//! A damaged state is our own fault and never the log's. It isn't replaced by an empty one either: forgetting the heads
+//! is what a log that wants to fork would wish for.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use scal3::tagged;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tlog::checkpoint::{Checkpoint, Origin};
+use tlog::note::Note;
+use tlog::tree::TreeHead;
+use tlog::{Frontier, Hash};
+
+use crate::report::{TwoHeads, What};
+
+const FORMAT: &str = "solelog/monitor-state/v1";
+
+/// The most heads that wait to be read up to. Of a log that is unreadable for longer, the first of them and the newest.
+const MOST_PENDING: usize = 100;
+
+/// Why the state can't be read or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process works in the folder.
+    #[error("{} is in use by another monitor", .0.display())]
+    Locked(PathBuf),
+    /// The system says no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        error: Arc<io::Error>,
+    },
+    /// The file isn't what we wrote.
+    #[error("{} is damaged ({fault}). The log is not to blame. Restore it, or move it away to start from nothing", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+}
+
+/// A signed head.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Signed {
+    pub note: Note,
+    pub checkpoint: Checkpoint,
+}
+
+/// What is kept of a log.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Kept {
+    /// The last head of which every entry was read, and the frontier of its tree.
+    pub accepted: Option<(Signed, Frontier)>,
+    /// Later heads that met the policy and were not read up to yet.
+    pub pending: Vec<Signed>,
+}
+
+impl Signed {
+    /// A head that was verified before.
+    fn kept(note: &str) -> Option<Signed> {
+        let note = Note::parse(note.as_bytes()).ok()?;
+        let checkpoint = Checkpoint::parse_text(note.text()).ok()?;
+        Some(Signed { note, checkpoint })
+    }
+
+    pub fn head(&self) -> TreeHead {
+        self.checkpoint.head
+    }
+}
+
+impl Kept {
+    /// Every head that a later one must extend.
+    pub fn heads(&self) -> impl Iterator<Item = &Signed> {
+        self.accepted.iter().map(|(signed, _)| signed).chain(&self.pending)
+    }
+
+    /// The log that is followed.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.heads().next().map(|signed| &signed.checkpoint.origin)
+    }
+
+    /// Compares a head with those that are kept, without reading anything.
+    pub fn compare(&self, offered: &Signed) -> Result<(), What> {
+        for kept in self.heads() {
+            let heads = || Box::new(TwoHeads { kept: kept.note.clone(), offered: offered.note.clone() });
+            let (old, new) = (kept.head(), offered.head());
+            if new.size == old.size && new.root != old.root {
+                return Err(What::Fork(heads()));
+            }
+            if new.size < old.size {
+                return Err(What::Rollback(heads()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers a head before it is read up to. Says whether that is new.
+    pub fn remember(&mut self, offered: &Signed) -> bool {
+        if self.heads().any(|kept| kept.head() == offered.head()) {
+            return false;
+        }
+        self.pending.truncate(MOST_PENDING - 1);
+        self.pending.push(offered.clone());
+        true
+    }
+
+    /// Every entry up to this head was read.
+    pub fn accept(&mut self, signed: Signed, frontier: Frontier) {
+        self.accepted = Some((signed, frontier));
+        self.pending.clear();
+    }
+}
+
+/// The file, apart from its checksum.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    format: String,
+    accepted: Option<Accepted>,
+    pending: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accepted {
+    checkpoint: String,
+    frontier: Vec<String>,
+}
+
+/// The folder of a monitor, and its lock.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where it is missing, and locks it.
+    pub fn open(path: &Path) -> Result<Folder, StateError> {
+        fs::create_dir_all(path.join("evidence")).map_err(|error| io_error(path, error))?;
+        let name = path.join("lock");
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
+        let lock = lock.map_err(|error| io_error(&name, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Folder { path: path.to_owned(), _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(StateError::Locked(path.to_owned())),
+            Err(fs::TryLockError::Error(error)) => Err(io_error(&name, error)),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path.join("monitor.state")
+    }
+
+    /// What was kept; nothing where there is no state yet.
+    pub fn load(&self) -> Result<Kept, StateError> {
+        let path = self.file();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
+            Err(error) => return Err(io_error(&path, error)),
+        };
+        parse(&bytes).map_err(|fault| StateError::Damaged { path, fault })
+    }
+
+    /// Replaces what was kept.
+    pub fn save(&self, kept: &Kept) -> Result<(), StateError> {
+        let accepted = kept.accepted.as_ref().map(|(signed, frontier)| Accepted {
+            checkpoint: signed.note.to_text(),
+            frontier: frontier.hashes().iter().map(Hash::to_hex).collect(),
+        });
+        let pending = kept.pending.iter().map(|signed| signed.note.to_text()).collect();
+        let state = json!(State { format: FORMAT.to_owned(), accepted, pending }).to_string();
+        let checksum = tagged(FORMAT, state.as_bytes()).to_hex();
+        replace(&self.file(), format!("{state}\n{checksum}\n").as_bytes())
+    }
+
+    /// Writes what proves a finding, if two heads do. The same finding has the same file.
+    pub fn evidence(&self, what: &What) -> Result<Option<PathBuf>, StateError> {
+        let Some(TwoHeads { kept, offered }) = what.two_heads() else {
+            return Ok(None);
+        };
+        let text = json!({
+            "format": "solelog/evidence/two-heads/v1",
+            "finding": what.code(),
+            "kept": kept.to_text(),
+            "offered": offered.to_text(),
+        });
+        let text = format!("{text:#}\n");
+        let digest = tagged("solelog/evidence/two-heads/v1", text.as_bytes()).to_hex();
+        let path = self.path.join("evidence").join(format!("{}-{}.json", what.code(), &digest[..16]));
+        if !path.exists() {
+            replace(&path, text.as_bytes())?;
+        }
+        Ok(Some(path))
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Kept, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
+    let (state, checksum) = text.split_once('\n').ok_or("cut short")?;
+    if tagged(FORMAT, state.as_bytes()).to_hex() + "\n" != checksum {
+        return Err("its checksum is another");
+    }
+    let state: State = serde_json::from_str(state).map_err(|_| "not a state")?;
+    if state.format != FORMAT {
+        return Err("of another version");
+    }
+    let signed = |note: &String| Signed::kept(note).ok_or("a checkpoint in it is none");
+    let accepted = match &state.accepted {
+        None => None,
+        Some(Accepted { checkpoint, frontier }) => {
+            let signed = signed(checkpoint)?;
+            let hashes: Option<Vec<Hash>> = frontier.iter().map(|hash| Hash::from_hex(hash)).collect();
+            let hashes = hashes.ok_or("a hash in it is none")?;
+            let frontier =
+                Frontier::from_parts(signed.head().size, hashes).map_err(|_| "the frontier is of another size")?;
+            if frontier.head() != signed.head() {
+                return Err("the frontier is not that of the checkpoint");
+            }
+            Some((signed, frontier))
+        }
+    };
+    let pending = state.pending.iter().map(signed).collect::<Result<_, _>>()?;
+    Ok(Kept { accepted, pending })
+}
+
+/// Writes beside, syncs, renames, syncs the folder.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let temporary = path.with_extension("tmp");
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        match path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    };
+    write().map_err(|error| io_error(path, error))
+}
+
+fn io_error(path: &Path, error: io::Error) -> StateError {
+    StateError::Io { path: path.to_owned(), error: Arc::new(error) }
+}
