@@ -15,12 +15,14 @@ use crate::store::keys::Keys;
 use crate::store::lock::{Lock, LockError};
 use crate::store::objects::{ObjectError, Objects};
 use crate::store::snapshot::{Snapshot, Snapshots};
-use crate::store::view::{self, MemoryView, SledView, View, ViewError};
+use crate::store::view::{self, MemoryView, RedbView, SledView, View, ViewError};
 
 /// Which view a log uses.
 #[derive(Clone, Debug)]
 pub enum ViewChoice {
-    /// sled, in the folder.
+    /// redb, in the folder: what memory it takes does not grow with the log.
+    Redb(view::Options),
+    /// sled, in the folder: for small logs; its memory grows with the log (docs/adr/0012).
     Sled(view::Options),
     /// Memory: made again at each start. For tests, and for logs that are small.
     Memory,
@@ -28,7 +30,7 @@ pub enum ViewChoice {
 
 impl Default for ViewChoice {
     fn default() -> ViewChoice {
-        ViewChoice::Sled(view::Options::default())
+        ViewChoice::Redb(view::Options::default())
     }
 }
 
@@ -116,14 +118,22 @@ impl Opening {
         Ok(Lock::acquire(&self.dir.join("lock"))?)
     }
 
-    /// Makes the journal of a new log, for its first round. `None` when the folder has one.
+    /// Makes the journal of a new log, with its first round. `None` when the folder has one with a round in it.
     pub fn create(&self, genesis: &[u8]) -> Result<Option<()>, FolderError> {
         let _lock = self.lock()?;
         self.disk.create_dir_all(&self.dir).map_err(StoreError::from)?;
-        if Journal::exists(&*self.disk, &self.journal_dir())? {
-            return Ok(None);
-        }
-        Journal::create(&self.disk, &self.journal_dir(), self.journal, 0)?.append(0, genesis)?;
+        let dir = self.journal_dir();
+        let journal = if Journal::exists(&*self.disk, &dir)? {
+            // Whoever made it may have been stopped before the first round, and would like to try again.
+            let scan = Journal::scan::<StoreError>(&self.disk, &dir, 0, |_, _| Ok(()))?;
+            if scan.tip.next > 0 {
+                return Ok(None);
+            }
+            scan.resume(self.journal)?
+        } else {
+            Journal::create(&self.disk, &dir, self.journal, 0)?
+        };
+        journal.append(0, genesis)?;
         Ok(Some(()))
     }
 
@@ -168,6 +178,7 @@ impl Found {
         let evidence = Evidence::open(&opening.disk, &opening.evidence_dir(), synced)?;
         let objects = Objects::open(&opening.disk, &opening.dir)?;
         let view: Arc<dyn View> = match &opening.view {
+            ViewChoice::Redb(options) => Arc::new(RedbView::open(&opening.disk, &opening.view_dir(), options)?),
             ViewChoice::Sled(options) => Arc::new(SledView::open(&opening.disk, &opening.view_dir(), options)?),
             ViewChoice::Memory => Arc::new(MemoryView::new()),
         };

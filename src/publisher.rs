@@ -173,7 +173,10 @@ impl Worker {
         loop {
             let newer = |c: &Option<SignedHead>| c.as_ref().is_some_and(|c| c.head.size.get() > done);
             let Ok(Some(head)) = self.candidates.wait_for(newer).await.map(|c| c.clone()) else { return };
-            match self.witness.ask(&head, &self.history).await {
+            let began = std::time::Instant::now();
+            let answer = self.witness.ask(&head, &self.history).await;
+            self.count(&answer, began.elapsed());
+            match answer {
                 Answer::Cosigned(line) => {
                     done = head.head.size.get();
                     backoff = BACKOFF.0;
@@ -200,6 +203,16 @@ impl Worker {
             }
             tokio::time::sleep(backoff).await;
             backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+
+    fn count(&self, answer: &Answer, took: std::time::Duration) {
+        let (metrics, witness) = (crate::metrics::engine(), self.witness.name());
+        match answer {
+            Answer::Cosigned(_) => metrics.cosigned(witness, took),
+            Answer::Busy(_) => metrics.not_cosigned(witness, "busy"),
+            Answer::Disagrees(_) => metrics.not_cosigned(witness, "disagrees"),
+            Answer::Failed(_) => metrics.not_cosigned(witness, "failed"),
         }
     }
 

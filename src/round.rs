@@ -301,11 +301,7 @@ impl Draft<'_> {
         // Whatever can still refuse comes before the first entry: a record is in the log with its activation, or not at all.
         let activates = metadata.sequence == 0;
         if activates {
-            let status_key = state.next_status_key();
-            self.index_key_is_free(&status_key)?;
-            if status_key == metadata.index_key {
-                return Err(AppendError::Conflict(Collision::IndexKey { index }).into());
-            }
+            self.index_key_is_free(&state.next_status_key())?;
         }
         let placed = self.push(&entry, Some((record.opening().to_vec(), draw.seal)))?;
         self.set(authorisation, write_index(index));
@@ -450,5 +446,136 @@ impl Draft<'_> {
             time_ms: here.map_or(0, |_| self.time_ms),
             existing: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// A state in memory.
+    #[derive(Default)]
+    struct Known(HashMap<Vec<u8>, Vec<u8>>);
+
+    impl Lookup for Known {
+        fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, ViewError> {
+            Ok(self.0.get(&key.to_bytes()).cloned())
+        }
+    }
+
+    impl Known {
+        fn apply(&mut self, round: &Round) {
+            self.0.extend(round.changes.iter().map(|c| (c.key.clone(), c.value.clone())));
+        }
+    }
+
+    /// A state that can't be read.
+    struct Broken;
+
+    impl Lookup for Broken {
+        fn get(&self, _: &Key) -> Result<Option<Vec<u8>>, ViewError> {
+            Err(ViewError::Closed)
+        }
+    }
+
+    fn standing() -> Standing {
+        let genesis = scal3::Genesis { origin: "log.example".into(), issuing_keys: Vec::new(), policy: Vec::new() };
+        Standing::new(genesis).unwrap()
+    }
+
+    fn tip() -> Tip {
+        let mut frontier = Frontier::new();
+        frontier.push(LeafHash::of(b"genesis")).unwrap();
+        Tip { next: 1, frontier, time_ms: 1000 }
+    }
+
+    fn draw(seed: u8) -> Draw {
+        Draw { seal: [seed; 32], salt: [seed; 32], status_seal: [seed; 32], status_salt: [seed; 32] }
+    }
+
+    fn event(seed: u8, index_key: Option<[u8; 32]>) -> Candidate {
+        let ask = Ask::Event { body: Value::Integer(seed.into()), index_key: index_key.map(Hash) };
+        Candidate { ask, draw: draw(seed) }
+    }
+
+    fn erasure(index: u64, kind: Kind) -> Candidate {
+        let target = Target { kind, credential: None };
+        let index = LeafIndex::new(index).unwrap();
+        Candidate { ask: Ask::Erasure { index, reason: "asked for".into(), target }, draw: draw(9) }
+    }
+
+    fn at(index: u64) -> LeafIndex {
+        LeafIndex::new(index).unwrap()
+    }
+
+    #[test]
+    fn a_round_continues_the_log_and_says_where_each_submission_stands() {
+        let waiting = vec![event(1, None), event(2, Some([2; 32]))];
+        let round = plan(&Known::default(), &standing(), &tip(), waiting, 1500).unwrap();
+        assert_eq!((round.number, round.first, round.time_ms, round.frontier.size().get()), (1, 1, 1500, 3));
+        let mut tree = tip().frontier;
+        for (planned, outcome) in round.entries.iter().zip(&round.outcomes) {
+            let placed = outcome.as_ref().unwrap();
+            assert_eq!((placed.entry.as_ref(), placed.existing), (Some(&planned.bytes), false));
+            let entry = Entry::parse(&planned.bytes).unwrap();
+            let (opening, _) = planned.opening.as_ref().unwrap();
+            assert_eq!((entry.time_ms, entry.commitment), (1500, commitment(opening)));
+            tree.push(planned.leaf).unwrap();
+        }
+        assert_eq!(tree.head(), round.frontier.head());
+        assert_eq!(round.changes, [Change::new(&Key::IndexKey(Hash([2; 32])), write_index(at(2)))]);
+    }
+
+    #[test]
+    fn what_an_earlier_submission_took_is_gone_for_a_later_one_of_the_same_round() {
+        let waiting = vec![event(1, Some([7; 32])), event(2, Some([7; 32])), event(3, Some([8; 32]))];
+        let round = plan(&Known::default(), &standing(), &tip(), waiting, 1500).unwrap();
+        assert_eq!(round.entries.len(), 2);
+        let [Ok(first), Err(second), Ok(third)] = &round.outcomes[..] else { panic!("{:?}", round.outcomes) };
+        assert_eq!((first.index, third.index), (at(1), at(2)));
+        assert!(matches!(second, AppendError::Conflict(Collision::IndexKey { index }) if *index == at(1)));
+    }
+
+    #[test]
+    fn what_an_earlier_round_took_is_gone_as_well() {
+        let mut known = Known::default();
+        known.apply(&plan(&known, &standing(), &tip(), vec![event(1, Some([7; 32]))], 1500).unwrap());
+        let round = plan(&known, &standing(), &tip(), vec![event(2, Some([7; 32]))], 1500).unwrap();
+        assert!(matches!(round.outcomes[..], [Err(AppendError::Conflict(_))]));
+        assert!(round.entries.is_empty() && round.changes.is_empty());
+    }
+
+    #[test]
+    fn the_time_of_a_round_never_goes_back() {
+        let at_time = |now| plan(&Known::default(), &standing(), &Tip { time_ms: 50_000, ..tip() }, vec![event(1, None)], now);
+        assert_eq!(at_time(60_000).unwrap().time_ms, 60_000);
+        assert_eq!(at_time(50_000 - CLOCK_TOLERANCE_MS).unwrap().time_ms, 50_000);
+        let behind = at_time(50_000 - CLOCK_TOLERANCE_MS - 1).err().unwrap();
+        assert!(matches!(behind, PlanError::ClockBehind { behind_ms: 10_001 }), "{behind}");
+    }
+
+    #[test]
+    fn an_opening_is_erased_once_and_only_where_there_is_one() {
+        let waiting = vec![erasure(0, Kind::Genesis), erasure(5, Kind::Event), erasure(5, Kind::Event), erasure(1, Kind::Erasure)];
+        let round = plan(&Known::default(), &standing(), &tip(), waiting, 1500).unwrap();
+        assert_eq!(round.erased, [at(5)]);
+        let said = |outcome: &Result<Placed, AppendError>| match outcome {
+            Ok(placed) => Ok(placed.index),
+            Err(AppendError::Erasure(refusal)) => Err(*refusal),
+            Err(other) => panic!("{other}"),
+        };
+        let said: Vec<_> = round.outcomes.iter().map(said).collect();
+        let again = ErasureRefusal::AlreadyErased { by: at(1) };
+        assert_eq!(said, [Err(ErasureRefusal::Public), Ok(at(1)), Err(again), Err(ErasureRefusal::Erasure)]);
+        let entry = Entry::parse(&round.entries[0].bytes).unwrap();
+        assert_eq!((entry.kind, entry.index_key), (Kind::Erasure, None), "the target stands in the opening only");
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_stops_the_round_and_not_one_submission() {
+        let refused = plan(&Broken, &standing(), &tip(), vec![event(1, Some([7; 32]))], 1500).err().unwrap();
+        assert!(matches!(refused, PlanError::State(ViewError::Closed)), "{refused}");
     }
 }

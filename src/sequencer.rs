@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
+use std::time::Instant;
 
 use tlog::LeafHash;
 use tlog::edge::Edge;
@@ -21,6 +22,7 @@ use tlog::tile::Tile;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::ledger::{Ledger, Standing};
+use crate::metrics;
 use crate::progress::{Fault, Progress};
 use crate::round::{self, Candidate, Placed, PlanError, Round, Tip};
 use crate::record::Record;
@@ -144,6 +146,7 @@ impl Sequencer {
 
     /// One round. An error is a [`Fault`]: what can be refused has been refused before.
     fn turn(&mut self, taken: Vec<Waiting>) -> Result<(), Fault> {
+        let began = Instant::now();
         let bytes = taken.iter().map(|w| w.cost).sum();
         if !self.room(bytes, taken.len())? {
             return Ok(refuse(taken, || AppendError::NoSpace));
@@ -164,16 +167,19 @@ impl Sequencer {
             Err(unreadable) => return Err(Fault::storage("planning a round", unreadable)),
         };
         let outcomes = std::mem::take(&mut round.outcomes);
-        if !round.entries.is_empty() {
-            let committed = Arc::new(self.commit(round, permits)?);
-            self.ledger.commit(Arc::clone(&committed));
-            self.progress.committed(self.tip.frontier.head());
-            answer(replies, outcomes);
-            // The integrator is gone only when the log has died, and then it has said why.
-            let _ = self.integrator.send(committed);
-        } else {
-            answer(replies, outcomes);
+        if round.entries.is_empty() {
+            return Ok(answer(replies, outcomes));
         }
+        let Some(committed) = self.commit(round, permits)? else {
+            return Ok(answer(replies, std::iter::repeat_with(|| Err(AppendError::NoSpace))));
+        };
+        metrics::engine().round(committed.record.entries.len(), began.elapsed());
+        let committed = Arc::new(committed);
+        self.ledger.commit(Arc::clone(&committed));
+        self.progress.committed(self.tip.frontier.head());
+        answer(replies, outcomes);
+        // The integrator is gone only when the log has died, and then it has said why.
+        let _ = self.integrator.send(committed);
         Ok(())
     }
 
@@ -182,20 +188,17 @@ impl Sequencer {
         // A first record writes two entries; nothing writes more.
         let end = self.tip.frontier.size().get() + 2 * submissions as u64;
         let asked = self.space.check().and_then(|()| self.journal.reserve(bytes)).and_then(|()| self.keys.reserve(end));
-        match asked {
-            Ok(()) => Ok(true),
-            Err(full) if !full.is_fatal() => {
-                tracing::error!(%full, "no room for another round; nothing is appended");
-                Ok(false)
-            }
-            Err(fatal) => Err(Fault::storage("making room for a round", fatal)),
-        }
+        is_there(asked)
     }
 
-    /// Makes a round durable. When this returns, the round has happened.
-    fn commit(&mut self, round: Round, permits: Vec<OwnedSemaphorePermit>) -> Result<Committed, Fault> {
+    /// Makes a round durable. When this returns it, the round has happened; with `None` there is no room for it after
+    /// all, and nothing has.
+    fn commit(&mut self, round: Round, permits: Vec<OwnedSemaphorePermit>) -> Result<Option<Committed>, Fault> {
         let (record, keys) = seal(&round)?;
         let bytes = record.to_bytes();
+        if !is_there(self.journal.reserve(bytes.len()))? {
+            return Ok(None);
+        }
         let mut edge = recompute(&self.edge, &bytes, &record)?;
         // A key that is lost would be an opening that nobody can read, so the keys come first. A key without a round is
         // harmless: the next round writes over it.
@@ -205,7 +208,19 @@ impl Sequencer {
         let partial = edge.partial();
         self.edge = edge;
         self.tip = Tip { next: round.number + 1, frontier: round.frontier, time_ms: round.time_ms };
-        Ok(Committed { record, full, partial, permits })
+        Ok(Some(Committed { record, full, partial, permits }))
+    }
+}
+
+/// Whether there is room: a full disk is waited for, anything else ends the log.
+fn is_there(room: Result<(), StoreError>) -> Result<bool, Fault> {
+    match room {
+        Ok(()) => Ok(true),
+        Err(full) if !full.is_fatal() => {
+            tracing::error!(%full, "no room for another round; nothing is appended");
+            Ok(false)
+        }
+        Err(fatal) => Err(Fault::storage("making room for a round", fatal)),
     }
 }
 

@@ -57,14 +57,16 @@ impl Told {
 async fn live(rig: &Rig, told: &mut Told) -> Result<(), String> {
     if !told.created {
         match Engine::create(&rig.config(), &genesis()) {
-            // An earlier try may have come far enough.
-            Ok(()) | Err(CreateError::Exists(_)) => told.created = true,
+            Ok(()) => told.created = true,
+            // An earlier try has come far enough; nobody was told so.
+            Err(CreateError::Exists(_)) => {}
             Err(e) => return Err(e.to_string()),
         }
     }
     let mut config = rig.config();
     config.pace.snapshot_every_bytes = 2000;
     let engine = Engine::open(config).await.map_err(|e| e.to_string())?;
+    told.created = true;
     let lived = live_with(&engine, rig, told).await;
     engine.shutdown().await;
     let fault = engine.subscribe().borrow().fault.clone();

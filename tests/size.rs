@@ -1,0 +1,63 @@
+//! A log of many entries opens at once and holds no memory for each.
+//!
+//! `SOLELOG_ENTRIES=1000000 cargo test --release --test size -- --nocapture` measures a large one (default 20,000).
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use solelog::engine::{Engine, MAX_BATCH};
+use solelog::folder::ViewChoice;
+use solelog::store::{disk, journal};
+use solelog::submission::Until;
+use support::*;
+use tlog::LeafHash;
+
+/// Resident memory of this process, in KiB.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default().to_owned();
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_log_opens_without_reading_it() {
+    let entries: u64 = std::env::var("SOLELOG_ENTRIES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let rig = Rig::on(disk::real(), ViewChoice::default());
+    rig.create();
+    let config = || {
+        let mut config = rig.config();
+        config.journal = journal::Options::default();
+        config.pace.patience = Duration::from_secs(120);
+        config
+    };
+    let engine = Engine::open(config()).await.unwrap();
+    let (began, mut written) = (Instant::now(), 1);
+    while written < entries {
+        let batch: Vec<_> = (0..(MAX_BATCH as u64).min(entries - written)).map(|i| event(&format!("event {i}"))).collect();
+        written += batch.len() as u64;
+        for answer in engine.append_batch(batch, Until::Sequenced).await {
+            answer.unwrap();
+        }
+    }
+    let took = began.elapsed();
+    println!("{entries} entries in {took:.1?}: {:.0}/s, resident {} MiB", entries as f64 / took.as_secs_f64(), resident_kib() / 1024);
+    engine.shutdown().await;
+    drop(engine);
+
+    let before = resident_kib();
+    let began = Instant::now();
+    let engine = Engine::open(config()).await.unwrap();
+    println!("opened in {:.1?}, resident {} MiB (before: {} MiB)", began.elapsed(), resident_kib() / 1024, before / 1024);
+    let head = engine.heads().integrated.head;
+    assert_eq!(head.size.get(), entries);
+    let began = Instant::now();
+    for i in 0..1000 {
+        let index = at(i * (entries / 1000));
+        let leaf = LeafHash::of(&engine.entry(index).unwrap());
+        engine.inclusion(index, head.size).unwrap().verify(leaf, index, &head).unwrap();
+    }
+    println!("1000 entries with proofs, all over the log: {:.1?}; resident {} MiB", began.elapsed(), resident_kib() / 1024);
+    engine.append(event("one more"), Until::Integrated).await.unwrap();
+    engine.shutdown().await;
+}
