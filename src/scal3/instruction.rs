@@ -94,6 +94,9 @@ pub enum InstructionError {
     /// A field that this class requires is missing.
     #[error("instruction: this class requires a field `{0}`")]
     Requires(&'static str),
+    /// Another instruction than the one signed.
+    #[error("instruction: not the one that was signed")]
+    Other,
     /// A field of this class has the wrong type or is out of range.
     #[error("instruction: `{0}` is not what this class allows")]
     Typed(&'static str),
@@ -108,6 +111,7 @@ impl InstructionError {
             InstructionError::HiddenOrder => "hidden-order".into(),
             InstructionError::SameField => "same-field".into(),
             InstructionError::SameName => "same-name".into(),
+            InstructionError::Other => "other".into(),
             InstructionError::Requires(name) => format!("requires/{name}"),
             InstructionError::Typed(name) => format!("typed/{name}"),
         }
@@ -206,6 +210,14 @@ impl Document {
         Ok(document)
     }
 
+    /// The document that was authorised: parses it, and compares its id with the one that was signed.
+    ///
+    /// For whoever acts on an instruction. The fields shown in an opening are not enough for that: see [`Shown::id`].
+    pub fn of(instruction_id: &Hash, bytes: &[u8]) -> Result<Document, InstructionError> {
+        let document = Document::parse(bytes)?;
+        if document.id() == *instruction_id { Ok(document) } else { Err(InstructionError::Other) }
+    }
+
     /// The one spelling of this document.
     pub fn to_bytes(&self) -> Vec<u8> {
         cbor::encode(&cbor::Value::Array(vec![cbor::uint(1), cbor::text(&self.class), write_fields(&self.fields)]))
@@ -243,10 +255,14 @@ impl Document {
 impl Shown {
     /// The id of the instruction of class `class` whose fields these are.
     ///
-    /// Fails when the shown fields contradict the class. What is hidden can't be checked, so a required field may be.
+    /// Fails when the shown fields contradict the class, and, where nothing is hidden, when one is missing.
+    ///
+    /// What is hidden can't be checked: a required field may be, and so may a second field of a name that is shown,
+    /// in an instruction that no [`Document::parse`] would take. Whoever acts on an instruction takes the whole document
+    /// instead, with [`Document::of`].
     pub fn id(&self, class: &str) -> Result<Hash, InstructionError> {
         let hashes = field_hashes(&self.hidden, &self.fields)?;
-        check_class(class, &self.fields, false)?;
+        check_class(class, &self.fields, self.hidden.is_empty())?;
         Ok(id(class, &hashes))
     }
 
@@ -255,7 +271,7 @@ impl Shown {
         find(&self.fields, name)
     }
 
-    /// The fields and the class as a document, when nothing is hidden.
+    /// The fields and the class as a document, when nothing is hidden. Only [`Document::check`] says whether the class allows it.
     pub fn into_document(self, class: &str) -> Option<Document> {
         self.hidden.is_empty().then(|| Document { class: String::from(class), fields: self.fields })
     }

@@ -7,6 +7,10 @@
 //! Each type is made in one place only, by passing the checks before it. An [`Authorized`] is what
 //! a log may append (I-3), and server, key holder, monitor and tools all get theirs here (I-12).
 //!
+//! A record with several faults is refused for the first in the order of [`Refusal`]. [`verify`] knows the place from the start
+//! and so asks for the credential's status before it looks at signatures; in stages the signatures come first, since
+//! they need no place and are verified beside the log, and the status after them. Both accept the same records.
+//!
 //! Nothing is looked up: credential state, policy in force, place and the proof about the seen
 //! head are arguments. Times are milliseconds since 1970-01-01T00:00Z.
 
@@ -92,6 +96,14 @@ pub enum CredentialRefusal {
     /// The joint key makes records of another profile.
     #[error("of another profile")]
     Profile,
+    /// The entry that issued the credential is no entry before this one.
+    #[error("issued by entry {issued_at}, the record is entry {index}")]
+    NotIssued {
+        /// The index of the credential's entry.
+        issued_at: u64,
+        /// The place.
+        index: u64,
+    },
     /// Before the validity of the credential.
     #[error("not yet valid")]
     NotYetValid,
@@ -184,7 +196,8 @@ pub enum MetadataRefusal {
     /// The credential is not active.
     #[error("the credential is not active")]
     NotActive,
-    /// The first record must be made by a device that has seen its credential in the log.
+    /// A record is made by a device that has seen its credential in the log. One that went on naming an older head would
+    /// take no part in comparing heads.
     #[error("has seen {seen_size} entries, and the credential is entry {issued_at}")]
     SeenBeforeIssue {
         /// The size seen.
@@ -223,6 +236,7 @@ impl Refusal {
                 CredentialRefusal::Origin => "origin",
                 CredentialRefusal::Provider => "provider",
                 CredentialRefusal::Profile => "profile",
+                CredentialRefusal::NotIssued { .. } => "not-issued",
                 CredentialRefusal::NotYetValid => "not-yet-valid",
                 CredentialRefusal::Expired => "expired",
                 CredentialRefusal::Suspended => "suspended",
@@ -451,14 +465,30 @@ impl Signed {
         self.0.authorisation_key()
     }
 
-    /// The metadata rules that entry and record decide alone, which is all that a receipt can
-    /// show: time, size seen, index key.
+    /// The metadata rules that entry and record decide, without a credential: time, size seen, index key. Part of
+    /// [`Signed::check_alone`], which is the one to call where the credential and its place are at hand.
     ///
     /// # Errors
     /// [`Refusal::Metadata`].
     pub fn check_place(&self, place: &Place) -> Result<(), Refusal> {
-        self.check_time(place)?;
-        self.check_index_key(place)?;
+        Ok(self.check_entry(place)?)
+    }
+
+    /// Every rule that record, credential and two indices decide alone, which is all that a receipt can show.
+    ///
+    /// ```text
+    /// credential   the record's; issued before this place; valid at the time of the entry
+    /// metadata     time; issued_at < seen size <= index; index key
+    ///              sequence 0: previous is the credential, the class activates       others: the class does not
+    /// ```
+    /// `issued_at` is the index of the entry that issued the credential. What came between (statuses, other records, policies)
+    /// and whether the head seen is on history is judged by [`Signed::authorize`], which begins with these rules.
+    ///
+    /// # Errors
+    /// [`Refusal::Credential`], then [`Refusal::Metadata`].
+    pub fn check_alone(&self, place: &Place, credential: &Credential, issued_at: u64) -> Result<(), Refusal> {
+        check_validity(self.metadata(), place, credential, issued_at)?;
+        self.check_metadata_alone(place, issued_at)?;
         Ok(())
     }
 
@@ -478,7 +508,8 @@ impl Signed {
         seen: Option<&SeenOnHistory>,
     ) -> Result<Authorized, Refusal> {
         check_status(self.metadata(), place, state)?;
-        self.check_metadata(place, state, policy_in_force, seen)?;
+        self.check_metadata_alone(place, state.issued_at())?;
+        self.check_metadata(state, policy_in_force, seen)?;
         let (metadata, record) = (self.metadata(), self.record());
         Ok(Authorized {
             credential: metadata.credential,
@@ -494,8 +525,9 @@ impl Signed {
         })
     }
 
-    fn check_time(&self, place: &Place) -> Result<(), MetadataRefusal> {
-        let &Metadata { expires_ms, time_ms, seen_size, .. } = self.metadata();
+    fn check_entry(&self, place: &Place) -> Result<(), MetadataRefusal> {
+        let metadata = self.metadata();
+        let &Metadata { expires_ms, time_ms, seen_size, .. } = metadata;
         let &Place { index, time_ms: entry_ms, .. } = place;
         if entry_ms > expires_ms {
             return Err(MetadataRefusal::Expired { expires_ms, entry_ms });
@@ -506,21 +538,34 @@ impl Signed {
         if seen_size > index {
             return Err(MetadataRefusal::SeenAhead { seen_size, index });
         }
+        if metadata.index_key != place.index_key {
+            return Err(MetadataRefusal::IndexKey);
+        }
         Ok(())
     }
 
-    fn check_index_key(&self, place: &Place) -> Result<(), MetadataRefusal> {
-        if self.metadata().index_key == place.index_key { Ok(()) } else { Err(MetadataRefusal::IndexKey) }
+    fn check_metadata_alone(&self, place: &Place, issued_at: u64) -> Result<(), MetadataRefusal> {
+        self.check_entry(place)?;
+        let metadata = self.metadata();
+        let seen_size = metadata.seen_size;
+        if seen_size <= issued_at {
+            return Err(MetadataRefusal::SeenBeforeIssue { seen_size, issued_at });
+        }
+        if metadata.sequence == 0 && metadata.previous != metadata.credential {
+            return Err(MetadataRefusal::Previous);
+        }
+        if (metadata.sequence == 0) != (metadata.class == CLASS_ACTIVATE) {
+            return Err(MetadataRefusal::Class);
+        }
+        Ok(())
     }
 
     fn check_metadata(
         &self,
-        place: &Place,
         state: &CredentialState,
         policy_in_force: &Hash,
         seen: Option<&SeenOnHistory>,
     ) -> Result<(), MetadataRefusal> {
-        self.check_time(place)?;
         if seen.map(SeenOnHistory::head) != Some(self.seen()) {
             return Err(MetadataRefusal::SeenNotOnHistory);
         }
@@ -535,25 +580,27 @@ impl Signed {
         if metadata.policy != *policy_in_force {
             return Err(MetadataRefusal::Policy);
         }
-        self.check_index_key(place)?;
-        if (found == 0) != (metadata.class == CLASS_ACTIVATE) {
-            return Err(MetadataRefusal::Class);
-        }
-        let (seen_size, issued_at) = (metadata.seen_size, state.issued_at());
         match state.status() {
-            Status::Issued if found == 0 && seen_size > issued_at => Ok(()),
-            Status::Issued if found == 0 => Err(MetadataRefusal::SeenBeforeIssue { seen_size, issued_at }),
+            Status::Issued if found == 0 => Ok(()),
             Status::Active if found > 0 => Ok(()),
             _ => Err(MetadataRefusal::NotActive),
         }
     }
 }
 
-/// The part of the credential check that depends on the place.
-fn check_status(metadata: &Metadata, place: &Place, state: &CredentialState) -> Result<(), CredentialRefusal> {
-    let claims = state.credential().claims();
-    if metadata.credential != state.credential().id() {
+/// The part of the credential check that place and credential decide alone.
+fn check_validity(
+    metadata: &Metadata,
+    place: &Place,
+    credential: &Credential,
+    issued_at: u64,
+) -> Result<(), CredentialRefusal> {
+    let (claims, index) = (credential.claims(), place.index);
+    if metadata.credential != credential.id() {
         return Err(CredentialRefusal::Other);
+    }
+    if issued_at >= index {
+        return Err(CredentialRefusal::NotIssued { issued_at, index });
     }
     if place.time_ms < claims.not_before_ms {
         return Err(CredentialRefusal::NotYetValid);
@@ -561,6 +608,12 @@ fn check_status(metadata: &Metadata, place: &Place, state: &CredentialState) -> 
     if place.time_ms > claims.not_after_ms {
         return Err(CredentialRefusal::Expired);
     }
+    Ok(())
+}
+
+/// The part of the credential check that depends on the place.
+fn check_status(metadata: &Metadata, place: &Place, state: &CredentialState) -> Result<(), CredentialRefusal> {
+    check_validity(metadata, place, state.credential(), state.issued_at())?;
     match state.status() {
         Status::Suspended => Err(CredentialRefusal::Suspended),
         Status::Revoked => Err(CredentialRefusal::Revoked),

@@ -219,10 +219,7 @@ fn no_record_takes_the_index_key_of_a_status() {
     draft.metadata.index_key = log.state(&person).next_status_key();
     let opening = draft.opening();
     let refusal = Submitted::parse(&opening).unwrap_err();
-    assert_eq!(
-        refusal,
-        Refusal::Parse(ParseRefusal::Record(RecordError::Metadata(MetadataError::IndexKeySpace)))
-    );
+    assert_eq!(refusal, Refusal::Parse(ParseRefusal::Record(RecordError::Metadata(MetadataError::IndexKeySpace))));
     let entry = log.entry(&draft, &opening).to_bytes();
     assert_eq!(log.fold.apply(&entry, Some(&opening)).unwrap_err(), Stop::Entry(EntryError::IndexKeySpace));
     assert!(matches!(log.status(&person, Change::Revoked("stolen".into())), Step::Status(_)));
@@ -366,13 +363,11 @@ fn a_successor_needs_a_record_of_its_predecessor_or_a_recovery() {
 fn a_policy_is_in_force_from_its_entry_on() {
     let person = ann();
     let mut log = Log::with(&person);
-    let mut old = log.draft(&person);
+    let old = log.draft(&person);
     let body = cbor::encode(&cbor::bytes(b"{\"rules\":[1]}"));
     let entry = Entry::public(Kind::Policy, log.time_ms, body);
     let step = log.push(&entry, None);
     assert_eq!(step, Step::Policy(scal3::genesis::policy_hash(b"{\"rules\":[1]}")));
-    old.metadata.seen_size = 0;
-    old.metadata.seen_root = TreeHead::EMPTY.root;
     let refusal = Refusal::Metadata(MetadataRefusal::Policy);
     assert_eq!(log.judge(&old), Err(refusal));
     let draft = log.draft(&person);

@@ -1,6 +1,7 @@
 //! From bytes to `Authorized`: one thing wrong at a time, and the check that says so.
 
 use scal3::batch::{Job, Plain, Verdict, VerifyBatch};
+use scal3::instruction::InstructionError;
 use scal3::opening::Evidence;
 use scal3::point::{Point, Scalar};
 use scal3::record::{Record, authorisation_key};
@@ -8,9 +9,9 @@ use scal3::schnorr::{Challenge, commitment};
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::verify::{
-    self, CredentialRefusal, EvidenceRefusal, JointRefusal, MetadataRefusal, ParseRefusal, Refusal, Submitted,
+    self, CredentialRefusal, EvidenceRefusal, JointRefusal, MetadataRefusal, ParseRefusal, Place, Refusal, Submitted,
 };
-use scal3::{Change, Hash, Profile};
+use scal3::{Change, Document, Hash, Profile};
 use tlog::LeafHash;
 use tlog::proof::{ConsistencyProof, Nodes};
 use tlog::tree::TreeHead;
@@ -43,7 +44,8 @@ fn a_record_in_order_is_authorized() {
 
         let submitted = Submitted::parse(&draft.opening()).unwrap();
         let signed = submitted.check(&person.credential(), ORIGIN).unwrap();
-        assert_eq!(signed.check_place(&log.place(&draft)), Ok(()));
+        let (place, credential) = (log.place(&draft), person.credential());
+        assert_eq!(signed.check_alone(&place, &credential, log.state(&person).issued_at()), Ok(()));
         assert_eq!(signed.authorisation_key(), *authorized.authorisation_key());
         assert!(signed.shown().field("amount").is_some());
         assert!(signed.shown().field("note").is_none());
@@ -203,7 +205,69 @@ fn an_entry_is_found_under_the_index_key_that_was_signed() {
     assert_eq!(log.judge_at(&draft, &place), Err(refusal));
     let signed =
         Submitted::parse(&draft.opening()).and_then(|submitted| submitted.check(&person.credential(), ORIGIN)).unwrap();
-    assert_eq!(signed.check_place(&place), Err(refusal));
+    assert_eq!(signed.check_alone(&place, &person.credential(), 1), Err(refusal));
+}
+
+#[test]
+fn a_required_field_that_is_neither_shown_nor_hidden_is_missed() {
+    let person = Person::new("ann", Profile::EcSdsa);
+    let log = log_of(&person);
+    let mut draft = log.draft(&person);
+    draft.document.fields.retain(|field| field.name == "amount");
+    assert_eq!(log.judge(&draft), Err(Refusal::Parse(ParseRefusal::Shown(InstructionError::Requires("currency")))));
+    let bytes = draft.document.to_bytes();
+    assert_eq!(Document::of(&draft.document.id(), &bytes), Err(InstructionError::Requires("currency")));
+    let whole = log.draft(&person).document;
+    assert_eq!(Document::of(&whole.id(), &whole.to_bytes()), Ok(whole.clone()));
+    assert_eq!(Document::of(&Hash([1; 32]), &whole.to_bytes()), Err(InstructionError::Other));
+}
+
+/// What a receipt can show, refused without any state: by `check_alone`, and for the same reason by `authorize`.
+#[test]
+fn a_receipt_is_judged_by_the_rules_that_need_no_state() {
+    let person = Person::new("ann", Profile::EcSdsa);
+    let mut log = Log::new();
+    log.issue(&person);
+    let first = log.draft(&person);
+    let checked = |log: &Log, draft: &Draft, place: &Place| {
+        let submitted = Submitted::parse(&draft.opening()).unwrap();
+        let signed = submitted.check(&person.credential(), ORIGIN).unwrap();
+        let state = log.state(&person);
+        let alone = signed.check_alone(place, state.credential(), state.issued_at());
+        let seen = log.seen(signed.seen());
+        let whole = signed.authorize(place, state, log.fold.policy(), seen.as_ref()).map(|_| ());
+        assert_eq!(alone, whole);
+        alone
+    };
+    assert_eq!(checked(&log, &first, &log.place(&first)), Ok(()));
+
+    // As if the record stood where its credential was issued, or before.
+    for index in [0, 1] {
+        let place = Place { index, ..log.place(&first) };
+        let refusal = CredentialRefusal::NotIssued { issued_at: 1, index };
+        assert_eq!(checked(&log, &first, &place), Err(refusal.into()));
+    }
+    for (time_ms, refusal) in [
+        (person.claims.not_before_ms - 1, CredentialRefusal::NotYetValid),
+        (person.claims.not_after_ms + 1, CredentialRefusal::Expired),
+    ] {
+        let place = Place { time_ms, ..log.place(&first) };
+        assert_eq!(checked(&log, &first, &place), Err(refusal.into()));
+    }
+    let mut fork = first.clone();
+    fork.metadata.previous.0[0] ^= 1;
+    assert_eq!(checked(&log, &fork, &log.place(&fork)), Err(MetadataRefusal::Previous.into()));
+    let mut class = first.clone();
+    class.document.class = "document.sign".into();
+    class.metadata.class = class.document.class.clone();
+    assert_eq!(checked(&log, &class, &log.place(&class)), Err(MetadataRefusal::Class.into()));
+
+    // A later record too has seen the credential: a device that always names the empty tree compares nothing.
+    log.activate(&person);
+    let mut blind = log.draft(&person);
+    (blind.metadata.seen_size, blind.metadata.seen_root) = (0, TreeHead::EMPTY.root);
+    let refusal = MetadataRefusal::SeenBeforeIssue { seen_size: 0, issued_at: 1 };
+    assert_eq!(checked(&log, &blind, &log.place(&blind)), Err(refusal.into()));
 }
 
 #[test]
