@@ -208,7 +208,7 @@ impl<P: Profile> Subscriber<P> {
         let random: [u8; 32] = random()?;
         let session = Session::new(&self.id, &random, &seed.commitment::<P>());
         metadata.challenge = *session.challenge();
-        let operation = Operation::new(&metadata.to_bytes(), &document.id());
+        let operation = Operation::new(&metadata.to_bytes(), &document.id())?;
         // The device answers with both factors.
         let to_sign = Idle::unlock(&self.enrolment, &self.secret.mask(&Pin::new(&self.pin)))?
             .commit(&mut rng())

@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::kem_key::{Agreed, KemPublicKey};
 use crate::mask::Mask;
+use crate::parts::Parts;
 use crate::point::{self, Encoded};
 use crate::profile::{Profile, Profile2};
 use crate::seal::{self, SealError, Sealed};
@@ -101,24 +102,27 @@ pub struct Enrolment<P> {
     pub joint_key: [u8; 33],
     /// The shares of it.
     pub shares: Shares,
+    /// The [`KemPublicKey::id`] of the key they are sealed to, as the credential names it
+    /// (`kem_key_id`). The device answers to no other key.
+    pub kem_key_id: Hash,
     profile: PhantomData<P>,
 }
 
 impl<P: Profile> Enrolment<P> {
     /// Puts an enrolment together from its stored parts.
-    pub const fn from_parts(joint_key: [u8; 33], shares: Shares) -> Self {
-        Enrolment { joint_key, shares, profile: PhantomData }
+    pub const fn from_parts(joint_key: [u8; 33], shares: Shares, kem_key_id: Hash) -> Self {
+        Enrolment { joint_key, shares, kem_key_id, profile: PhantomData }
     }
 }
 
 impl Enrolment<Profile2> {
     /// Splits the published implementation's verifier: `blinded || PK || E || ciphertext || tag`.
-    /// `None` for another length.
-    pub fn from_verifier(verifier: &[u8]) -> Option<Self> {
+    /// `None` for another length. It does not say which KEM key its shares are sealed to.
+    pub fn from_verifier(verifier: &[u8], kem_key_id: Hash) -> Option<Self> {
         let (blinded, rest) = verifier.split_first_chunk()?;
         let (joint_key, sealed) = rest.split_first_chunk()?;
         let shares = Shares { blinded: *blinded, sealed: seal::parse(sealed)? };
-        Some(Enrolment::from_parts(*joint_key, shares))
+        Some(Enrolment::from_parts(*joint_key, shares, kem_key_id))
     }
 
     /// The published implementation's verifier, 250 bytes.
@@ -152,26 +156,31 @@ pub fn deal<P: Profile>(
             break (secret, slope, first, second);
         }
     };
-    let joint_key = public(&secret)?;
+    let joint_key = *public(&secret)?;
     let blinded = SecretScalar::new(*second.expose() + mask.scalar::<P>().expose());
     let blinded = *blinded.to_bytes();
 
     let mut plaintext = Zeroizing::new([0; PLAINTEXT]);
-    let parts: [&[u8]; 6] = [&HEADER, &PROVIDER, &*first.to_bytes(), &[COEFFICIENTS], &joint_key, &public(&slope)?];
+    let parts: [&[u8]; 6] = [&HEADER, &PROVIDER, &*first.to_bytes(), &[COEFFICIENTS], &joint_key, &*public(&slope)?];
     plaintext.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
 
     let aad = P::share_aad(context, &joint_key, &blinded);
     let sealed = seal::seal(recipient, P::SHARE_INFO, &aad, &plaintext, rng)?;
-    Ok(Enrolment::from_parts(joint_key, Shares { blinded, sealed }))
+    Ok(Enrolment::from_parts(joint_key, Shares { blinded, sealed }, recipient.id()))
 }
 
-fn public(secret: &SecretScalar) -> Result<Encoded, SealError> {
-    point::encode(&(ProjectivePoint::GENERATOR * secret.expose())).ok_or(SealError)
+/// Wiped, because with the public point of the slope PINs can be tested: s2 G = PK + 2 A1.
+fn public(secret: &SecretScalar) -> Result<Zeroizing<Encoded>, SealError> {
+    let point = Zeroizing::new(ProjectivePoint::GENERATOR * secret.expose());
+    point::encode(&point).map(Zeroizing::new).ok_or(SealError)
 }
 
 /// Why a share is refused, in the order checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
+    /// The enrolment names another KEM key.
+    #[error("the enrolment is with another KEM key")]
+    OtherRecipient,
     /// The joint key is no compressed point.
     #[error("the joint key is not a compressed point")]
     JointKey,
@@ -236,6 +245,9 @@ impl<P: Profile> ProviderShare<P> {
         recipient: &KemPublicKey,
         agreed: &Agreed,
     ) -> Result<Self, OpenError> {
+        if recipient.id() != enrolment.kem_key_id {
+            return Err(OpenError::OtherRecipient);
+        }
         let Shares { blinded, sealed } = &enrolment.shares;
         let joint_key = point::parse(&enrolment.joint_key).ok_or(OpenError::JointKey)?;
         SecretScalar::from_bytes(blinded).ok_or(OpenError::Blinded)?;
@@ -254,16 +266,18 @@ impl<P: Profile> ProviderShare<P> {
             return Err(OpenError::Coefficients);
         }
         let constant = plaintext.take().and_then(point::parse).ok_or(OpenError::Commitment)?;
-        let slope = plaintext.take().and_then(point::parse).ok_or(OpenError::Commitment)?;
+        // From here on every point but the joint key is a way to test PINs on the phone.
+        let slope = Zeroizing::new(plaintext.take().and_then(point::parse).ok_or(OpenError::Commitment)?);
         if constant != joint_key {
             return Err(OpenError::OtherKey);
         }
         // The polynomial at 1, and then at 2.
-        let provider = constant + slope;
-        if ProjectivePoint::GENERATOR * share.expose() != provider {
+        let provider = Zeroizing::new(constant + *slope);
+        let held = Zeroizing::new(ProjectivePoint::GENERATOR * share.expose());
+        if *held != *provider {
             return Err(OpenError::Share);
         }
-        let user = Zeroizing::new(provider + slope);
+        let user = Zeroizing::new(*provider + *slope);
         if share.is_zero() || *user == ProjectivePoint::IDENTITY {
             return Err(OpenError::Zero);
         }
@@ -274,17 +288,6 @@ impl<P: Profile> ProviderShare<P> {
 impl<P> fmt::Debug for ProviderShare<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProviderShare(secret)")
-    }
-}
-
-/// Takes fixed-size parts off the front of bytes.
-struct Parts<'a>(&'a [u8]);
-
-impl<'a> Parts<'a> {
-    fn take<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
-        let (part, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(part)
     }
 }
 

@@ -138,7 +138,11 @@ impl Joint {
     /// Whether `z` is the share of the one whose public share this is.
     pub(crate) fn verify_share(&self, who: Participant, z: &SecretScalar, public_share: &ProjectivePoint) -> bool {
         let side = self.side(who);
-        ProjectivePoint::GENERATOR * z.expose() == side.r + *public_share * (side.lambda * self.challenge)
+        // The same in points as the public share itself, c being public.
+        let keyed = Zeroizing::new(*public_share * (side.lambda * self.challenge));
+        let expected = Zeroizing::new(side.r + *keyed);
+        let found = Zeroizing::new(ProjectivePoint::GENERATOR * z.expose());
+        *found == *expected
     }
 
     /// The response of the joint signature, if it verifies.

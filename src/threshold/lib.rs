@@ -25,7 +25,8 @@
 //!
 //! ```
 //! use p256::ecdsa::{Signature, SigningKey, signature::Signer};
-//! use scal3::Hash;
+//! use scal3::metadata::Ext;
+//! use scal3::{Hash, Metadata};
 //! use threshold::*;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,7 +49,23 @@
 //! let seed = NonceSeed::draw(&mut rng);
 //! let (credential, random) = (Hash([2; 32]), [3; 32]);
 //! let session = Session::new(&credential, &random, &seed.commitment::<Profile1>());
-//! let operation = Operation::new(b"metadata with session.challenge()", &Hash([4; 32]));
+//! let metadata = Metadata {
+//!     origin: "log.example".into(),
+//!     provider: Hash([4; 32]),
+//!     credential,
+//!     sequence: 0,
+//!     previous: credential,
+//!     index_key: Hash([5; 32]),
+//!     challenge: *session.challenge(),
+//!     policy: Hash([6; 32]),
+//!     class: "credential.activate".into(),
+//!     seen_size: 7,
+//!     seen_root: Hash([7; 32]),
+//!     time_ms: 1_760_000_000_000,
+//!     expires_ms: 1_760_000_120_000,
+//!     ext: Ext {},
+//! };
+//! let operation = Operation::new(&metadata.to_bytes(), &Hash([8; 32]))?;
 //!
 //! // The device answers.
 //! let to_sign = Idle::unlock(&enrolment, &secret.mask(&Pin::new("12345")))?
@@ -84,6 +101,7 @@ mod joint;
 pub mod kem_key;
 pub mod mask;
 pub mod operation;
+mod parts;
 pub mod pass;
 mod point;
 pub mod profile;

@@ -14,11 +14,12 @@ use alloc::string::String;
 
 use hmac::{Hmac, KeyInit, Mac};
 use p256_frost::Scalar;
-use p256_frost::elliptic_curve::hash2curve::{ExpandMsgXmd, hash_to_field};
+use p256_frost::elliptic_curve::hash2curve::FromOkm;
 use rand_core::CryptoRng;
+use scal3::h2f::expand_message_xmd;
 use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::profile::Profile;
 use crate::secret::{Bytes, SecretScalar, secret_bytes};
@@ -82,16 +83,17 @@ impl Mask {
     }
 }
 
-/// `hash_to_field` modulo the group order.
+/// `hash_to_field` modulo the group order: expanded as verifiers expand, reduced where it is wiped.
 pub(crate) fn hash_to_scalars<const N: usize>(message: &[u8], dst: &[u8]) -> [SecretScalar; N] {
     const { assert!(N <= 170, "expand_message_xmd makes at most 8160 bytes") }
-    let mut scalars = [Scalar::ZERO; N];
-    let hashed = hash_to_field::<ExpandMsgXmd<sha2_frost::Sha256>, Scalar>(&[message], &[dst], &mut scalars);
-    // It fails for no tag or for too many bytes, and both were settled while compiling.
-    debug_assert!(hashed.is_ok(), "the tag is a constant and the length is bounded above");
-    let secrets = scalars.map(SecretScalar::new);
-    scalars.zeroize();
-    secrets
+    let mut uniform = Zeroizing::new([[0; 48]; N]);
+    let expanded = expand_message_xmd(&[message], dst, uniform.as_flattened_mut());
+    debug_assert!(expanded.is_ok(), "the constant assertion above bounds the length");
+    uniform.each_ref().map(|bytes| {
+        // The array type of that generation, 48 bytes as well.
+        let wide = Zeroizing::new(bytes.iter().copied().collect());
+        SecretScalar::new(Scalar::from_okm(&*wide))
+    })
 }
 
 /// HMAC-SHA-256 under a 32-byte key.

@@ -18,14 +18,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 
-use p256::ecdsa::signature::Verifier;
-use p256::ecdsa::{Signature, VerifyingKey};
+use scal3::ecdsa::Signature;
+use scal3::point::Point;
+use scal3::record::{Check, device_message};
 
 use crate::challenge::{Commitment, Session};
 use crate::joint::Joint;
-use scal3::record::{Check, device_message};
-
-use crate::operation::Operation;
+use crate::operation::{Elsewhere, Operation};
+use crate::parts::Parts;
 use crate::point::{self, Encoded};
 use crate::profile::Profile;
 use crate::seal::{self, Sealed};
@@ -62,6 +62,12 @@ pub enum PublicFault {
     /// The credential's device key is no compressed point.
     #[error("the device key is not a compressed point")]
     DeviceKey,
+    /// The metadata names another credential than the session.
+    #[error("the metadata is of another credential")]
+    OtherCredential,
+    /// The metadata names another challenge than the session.
+    #[error("the metadata answers another challenge")]
+    OtherChallenge,
     /// The commitments cancel each other out.
     #[error("the commitments give no challenge")]
     Commitment,
@@ -71,6 +77,15 @@ pub enum PublicFault {
     /// The device did not sign this challenge, operation and share.
     #[error("the device signature does not verify")]
     Device,
+}
+
+impl From<Elsewhere> for PublicFault {
+    fn from(elsewhere: Elsewhere) -> Self {
+        match elsewhere {
+            Elsewhere::Credential => PublicFault::OtherCredential,
+            Elsewhere::Challenge => PublicFault::OtherChallenge,
+        }
+    }
 }
 
 /// The public keys of a credential, compressed.
@@ -84,9 +99,9 @@ pub struct Keys {
 
 pub(crate) struct Fields {
     pub(crate) commitment: Commitment,
-    pub(crate) device_sig: [u8; 64],
+    pub(crate) device_sig: Signature,
     pub(crate) binding_vk: Encoded,
-    pub(crate) binding_sig: [u8; 64],
+    pub(crate) binding_sig: Signature,
     pub(crate) sealed: Sealed<32>,
     pub(crate) check: Check,
 }
@@ -117,17 +132,19 @@ impl<P: Profile> Pass<P> {
             return Err(PassError::Length);
         }
         let mut parts = Parts(bytes);
-        let commitment = Commitment::parse(parts.take()?).map_err(|_| PassError::Commitment)?;
-        let device_sig = *parts.take()?;
-        Signature::from_slice(&device_sig).map_err(|_| PassError::DeviceSignature)?;
-        let binding_vk = *parts.take()?;
+        let commitment = parts.take().ok_or(PassError::Length)?;
+        let commitment = Commitment::parse(commitment).map_err(|_| PassError::Commitment)?;
+        let device_sig = parts.take().ok_or(PassError::Length)?;
+        let device_sig = Signature::from_bytes(device_sig).map_err(|_| PassError::DeviceSignature)?;
+        let binding_vk = *parts.take().ok_or(PassError::Length)?;
         point::parse(&binding_vk).ok_or(PassError::BindingKey)?;
-        let binding_sig = *parts.take()?;
-        Signature::from_slice(&binding_sig).map_err(|_| PassError::BindingSignature)?;
-        let sealed: Sealed<32> = seal::parse(parts.take::<81>()?).ok_or(PassError::Encapsulated)?;
+        let binding_sig = parts.take().ok_or(PassError::Length)?;
+        let binding_sig = Signature::from_bytes(binding_sig).map_err(|_| PassError::BindingSignature)?;
+        let sealed = parts.take::<81>().ok_or(PassError::Length)?;
+        let sealed: Sealed<32> = seal::parse(sealed).ok_or(PassError::Encapsulated)?;
         point::parse(&sealed.encapsulated).ok_or(PassError::Encapsulated)?;
         let check = match P::RECORD {
-            scal3::Profile::EcSdsa => Check::Checksum(*parts.take()?),
+            scal3::Profile::EcSdsa => Check::Checksum(*parts.take().ok_or(PassError::Length)?),
             scal3::Profile::Transcript => Check::Tag(sealed.tag),
         };
         Ok(Pass::assemble(Fields { commitment, device_sig, binding_vk, binding_sig, sealed, check }))
@@ -143,9 +160,9 @@ impl<P: Profile> Pass<P> {
         };
         [
             commitment.as_bytes(),
-            device_sig,
+            device_sig.as_bytes(),
             binding_vk,
-            binding_sig,
+            binding_sig.as_bytes(),
             &sealed.encapsulated,
             &sealed.ciphertext,
             &sealed.tag,
@@ -161,21 +178,25 @@ impl<P: Profile> Pass<P> {
 
     /// Makes the checks that need no secret and cost no attempt.
     ///
-    /// That the metadata in `operation` names this credential, challenge and log is for the caller
-    /// to have checked: here they are bytes.
+    /// The metadata in `operation` must name the credential and the challenge of the session. That the
+    /// log, the policy and the times in it are right is for the caller to have checked.
     ///
     /// # Errors
     /// The first check that fails. The challenge is not spent by that.
     pub fn check(self, keys: &Keys, session: &Session, operation: &Operation<P>) -> Result<Checked<P>, PublicFault> {
         let joint_key = point::parse(&keys.joint).ok_or(PublicFault::JointKey)?;
-        point::parse(&keys.device).ok_or(PublicFault::DeviceKey)?;
+        let device_key = Point::from_bytes(&keys.device).map_err(|_| PublicFault::DeviceKey)?;
+        operation.belongs_to(session)?;
         let Fields { commitment, device_sig, binding_vk, binding_sig, check, .. } = &self.fields;
         let message = operation.message(binding_vk);
         let joint = Joint::new::<P>(&joint_key, session.commitment(), commitment, &message)
             .map_err(|_| PublicFault::Commitment)?;
         let authenticator = device_message(joint.c(), check);
-        verify(binding_vk, device_sig, binding_sig).ok_or(PublicFault::Binding)?;
-        verify(&keys.device, &authenticator, device_sig).ok_or(PublicFault::Device)?;
+        Point::from_bytes(binding_vk)
+            .ok()
+            .and_then(|key| binding_sig.verify(&key, device_sig.as_bytes()).ok())
+            .ok_or(PublicFault::Binding)?;
+        device_sig.verify(&device_key, &authenticator).map_err(|_| PublicFault::Device)?;
         Ok(Checked {
             fields: self.fields,
             joint_key: keys.joint,
@@ -220,22 +241,5 @@ impl<P> Checked<P> {
 impl<P> fmt::Debug for Checked<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Checked(confidential)")
-    }
-}
-
-fn verify(key: &Encoded, message: &[u8], signature: &[u8; 64]) -> Option<()> {
-    let key = VerifyingKey::from_sec1_bytes(key).ok()?;
-    let signature = Signature::from_slice(signature).ok()?;
-    key.verify(message, &signature).ok()
-}
-
-/// Takes fixed-size parts off the front of bytes.
-struct Parts<'a>(&'a [u8]);
-
-impl<'a> Parts<'a> {
-    fn take<const N: usize>(&mut self) -> Result<&'a [u8; N], PassError> {
-        let (part, rest) = self.0.split_first_chunk().ok_or(PassError::Length)?;
-        self.0 = rest;
-        Ok(part)
     }
 }

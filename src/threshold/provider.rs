@@ -128,8 +128,8 @@ impl<P: Profile> Checked<P> {
             c: self.joint.c(),
             z: &z,
             check: self.fields.check,
-            device_sig: &self.fields.device_sig,
-            binding_sig: &self.fields.binding_sig,
+            device_sig: self.fields.device_sig.as_bytes(),
+            binding_sig: self.fields.binding_sig.as_bytes(),
         });
         Ok(Record { bytes, c: *self.joint.c(), profile: PhantomData })
     }

@@ -8,6 +8,8 @@
 //! Sealing is the library's. Opening starts from a raw ECDH result, because that is all a hardware
 //! module gives, and the library has no door there: the key schedule below is checked against it.
 
+use core::fmt;
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes128Gcm, Nonce};
 use hkdf::{Hkdf, HkdfExtract};
@@ -25,8 +27,9 @@ use crate::point::Encoded;
 const KEM_SUITE: &[u8] = b"KEM\x00\x10";
 const HPKE_SUITE: &[u8] = b"HPKE\x00\x10\x00\x01\x00\x01";
 
-/// A sealed message of N bytes. It may be shown to anybody.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A sealed message of N bytes. It is not printed: a copy that lies about is readable to whoever gets
+/// the KEM key later.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sealed<const N: usize> {
     /// The sender's one-time public key.
     pub encapsulated: [u8; 33],
@@ -34,6 +37,12 @@ pub struct Sealed<const N: usize> {
     pub ciphertext: [u8; N],
     /// The AES-GCM tag.
     pub tag: [u8; 16],
+}
+
+impl<const N: usize> fmt::Debug for Sealed<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealed(confidential)")
+    }
 }
 
 /// The message could not be sealed: the library refused a key it had accepted.

@@ -129,3 +129,20 @@ pub(crate) fn concat(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     }
     whole
 }
+
+#[cfg(test)]
+mod tests {
+    use hmac::Hmac;
+    use hmac::digest::CtOutput;
+    use sha2::Sha256;
+    use zeroize::ZeroizeOnDrop;
+
+    /// The states of the hash hold keys and hashed secrets, inside HMAC and HKDF too. Without the features that make the
+    /// libraries wipe them this does not compile.
+    #[test]
+    fn hash_states_are_wiped() {
+        const fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<Sha256>();
+        wiped::<CtOutput<Hmac<Sha256>>>();
+    }
+}

@@ -42,10 +42,12 @@ use core::marker::PhantomData;
 use frost_core::Ciphersuite;
 use p256::SecretKey;
 use p256::ecdsa::signature::Signer;
-use p256::ecdsa::{Signature, SigningKey};
+use p256::ecdsa::{self, SigningKey};
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256_frost::ProjectivePoint;
 use rand_core::CryptoRng;
+use scal3::Hash;
+use scal3::ecdsa::Signature;
 use scal3::record::{Check, device_message};
 use sha2::{Digest, Sha256};
 
@@ -54,7 +56,7 @@ use crate::enrol::Enrolment;
 use crate::joint::{Joint, Nonces, Participant};
 use crate::kem_key::KemPublicKey;
 use crate::mask::Mask;
-use crate::operation::Operation;
+use crate::operation::{Elsewhere, Operation};
 use crate::pass::{self, Pass};
 use crate::point::{self, Encoded};
 use crate::profile::Profile;
@@ -70,6 +72,15 @@ pub enum SubscriberError {
     /// The stored blinded share is not below the group order.
     #[error("the blinded share is not a scalar")]
     Blinded,
+    /// The answer would be sealed to another KEM key than the one the share was sealed to.
+    #[error("the enrolment is with another KEM key")]
+    OtherRecipient,
+    /// The metadata names another credential than the session.
+    #[error("the metadata is of another credential")]
+    OtherCredential,
+    /// The metadata names another challenge than the session.
+    #[error("the metadata answers another challenge")]
+    OtherChallenge,
     /// The provider's commitments cancel ours out.
     #[error("the provider's commitments give no challenge")]
     Commitment,
@@ -81,9 +92,19 @@ pub enum SubscriberError {
     DeviceSignature,
 }
 
+impl From<Elsewhere> for SubscriberError {
+    fn from(elsewhere: Elsewhere) -> Self {
+        match elsewhere {
+            Elsewhere::Credential => SubscriberError::OtherCredential,
+            Elsewhere::Challenge => SubscriberError::OtherChallenge,
+        }
+    }
+}
+
 /// A subscriber with the share unlocked, for one authentication.
 pub struct Idle<P> {
     joint_key: ProjectivePoint,
+    kem_key_id: Hash,
     share: SecretScalar,
     profile: PhantomData<P>,
 }
@@ -96,7 +117,7 @@ impl<P: Profile> Idle<P> {
     pub fn unlock(enrolment: &Enrolment<P>, mask: &Mask) -> Result<Self, SubscriberError> {
         let joint_key = point::parse(&enrolment.joint_key).ok_or(SubscriberError::JointKey)?;
         let share = enrolment.unmask(mask).ok_or(SubscriberError::Blinded)?;
-        Ok(Idle { joint_key, share, profile: PhantomData })
+        Ok(Idle { joint_key, kem_key_id: enrolment.kem_key_id, share, profile: PhantomData })
     }
 
     /// Makes the one-time binding key and the nonces. Draws 32 bytes for each of the three.
@@ -111,6 +132,7 @@ impl<P: Profile> Idle<P> {
         let (hiding, binding) = (nonce(), nonce());
         Committed {
             joint_key: self.joint_key,
+            kem_key_id: self.kem_key_id,
             share: self.share,
             binding_key: BindingKey::new(&binding_key),
             nonces: Nonces::new(hiding, binding),
@@ -142,6 +164,7 @@ impl BindingKey {
 /// A subscriber that has committed to one pair of nonces.
 pub struct Committed<P> {
     joint_key: ProjectivePoint,
+    kem_key_id: Hash,
     share: SecretScalar,
     binding_key: BindingKey,
     nonces: Nonces,
@@ -151,10 +174,14 @@ pub struct Committed<P> {
 impl<P: Profile> Committed<P> {
     /// Answers a challenge for one operation, up to the device signature. Draws 32 bytes.
     ///
-    /// `recipient` is the KEM key the share of this enrolment was sealed to.
+    /// `recipient` is the KEM key the share of this enrolment was sealed to: whoever else could open
+    /// the answer could test PINs on a stolen phone. The metadata must name the credential and the
+    /// challenge of the session.
     ///
     /// # Errors
-    /// [`SubscriberError::Commitment`], [`SubscriberError::Seal`].
+    /// [`SubscriberError::OtherRecipient`], [`SubscriberError::OtherCredential`],
+    /// [`SubscriberError::OtherChallenge`], [`SubscriberError::Commitment`],
+    /// [`SubscriberError::Seal`]. In every case the nonces are gone and no share made with them got out.
     pub fn prepare(
         self,
         session: &Session,
@@ -162,6 +189,10 @@ impl<P: Profile> Committed<P> {
         recipient: &KemPublicKey,
         rng: &mut impl CryptoRng,
     ) -> Result<ToSign<P>, SubscriberError> {
+        if recipient.id() != self.kem_key_id {
+            return Err(SubscriberError::OtherRecipient);
+        }
+        operation.belongs_to(session)?;
         let commitment = *self.nonces.commitment();
         let message = operation.message(&self.binding_key.public);
         let joint = Joint::new::<P>(&self.joint_key, session.commitment(), &commitment, &message)
@@ -211,13 +242,17 @@ impl<P: Profile> ToSign<P> {
     /// # Errors
     /// [`SubscriberError::DeviceSignature`].
     pub fn finish(self, device_sig: &[u8; 64]) -> Result<Pass<P>, SubscriberError> {
-        Signature::from_slice(device_sig).map_err(|_| SubscriberError::DeviceSignature)?;
-        let binding_sig: Signature = self.binding_key.key.sign(device_sig);
+        let device_sig = Signature::from_bytes(device_sig).map_err(|_| SubscriberError::DeviceSignature)?;
+        let binding_sig: ecdsa::Signature = self.binding_key.key.sign(device_sig.as_bytes());
+        let binding_sig = match Signature::from_bytes(&binding_sig.to_bytes().into()) {
+            Ok(signature) => signature,
+            Err(_) => unreachable!("a signature made just now is r || s"),
+        };
         Ok(Pass::assemble(pass::Fields {
             commitment: self.commitment,
-            device_sig: *device_sig,
+            device_sig,
             binding_vk: self.binding_key.public,
-            binding_sig: binding_sig.to_bytes().into(),
+            binding_sig,
             sealed: self.sealed,
             check: self.check,
         }))

@@ -7,9 +7,12 @@ use hpke::{Deserializable, Kem, OpModeS, Serializable};
 use p256::ecdsa::signature::Signer;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::elliptic_curve::{PrimeField, ops::Reduce};
+use p256_frost::elliptic_curve::hash2curve::{ExpandMsgXmd, hash_to_field};
 use p256_frost::elliptic_curve::{PrimeField as _, sec1::ToEncodedPoint};
-use scal3::Hash;
+use scal3::metadata::{Ext, MetadataError};
+use scal3::{Hash, Metadata};
 use sha2::{Digest, Sha256};
+use threshold::seal::Sealed;
 use threshold::{
     Checked, Commitment, CompleteError, DeviceSecret, Enrolling, Enrolment, Fault, Idle, KemKey, KemPublicKey, Keys,
     Mask, MasterSecret, NonceSeed, OpenError, Operation, Pass, PassError, Pin, Profile1, Profile2, ProviderShare,
@@ -23,7 +26,6 @@ const ENROLMENT: Hash = Hash([0x11; 32]);
 const CREDENTIAL: Hash = Hash([0x22; 32]);
 const RANDOM: [u8; 32] = [0x33; 32];
 const SEED: [u8; 32] = [0x44; 32];
-const METADATA: &[u8] = b"\x8f metadata as bytes";
 const INSTRUCTION: Hash = Hash([0x55; 32]);
 
 /// One enrolled person and the provider.
@@ -92,7 +94,34 @@ fn session() -> Session {
 }
 
 fn operation() -> Operation<P> {
-    Operation::new(METADATA, &INSTRUCTION)
+    Operation::new(&metadata().to_bytes(), &INSTRUCTION).unwrap()
+}
+
+/// Metadata that answers [`session`].
+fn metadata() -> Metadata {
+    Metadata {
+        origin: ORIGIN.into(),
+        provider: Hash([0x23; 32]),
+        credential: CREDENTIAL,
+        sequence: 0,
+        previous: CREDENTIAL,
+        index_key: Hash([0x24; 32]),
+        challenge: *session().challenge(),
+        policy: Hash([0x25; 32]),
+        class: "credential.activate".into(),
+        seen_size: 7,
+        seen_root: Hash([0x26; 32]),
+        time_ms: 1_760_000_000_000,
+        expires_ms: 1_760_000_120_000,
+        ext: Ext {},
+    }
+}
+
+/// An operation under other metadata.
+fn altered(alter: impl FnOnce(&mut Metadata)) -> Operation<P> {
+    let mut metadata = metadata();
+    alter(&mut metadata);
+    Operation::new(&metadata.to_bytes(), &INSTRUCTION).unwrap()
 }
 
 fn open(device_key: &[u8; 33], enrolment: &Enrolment<P>, kem: &KemKey) -> Result<ProviderShare<P>, OpenError> {
@@ -137,7 +166,7 @@ fn a_record_is_made_and_is_textbook_ec_sdsa() {
 
     let (message, tail) = bytes.split_at(bytes.len() - 224);
     assert_eq!(message[..33], pass[130..163]);
-    assert_eq!(&message[33..], [METADATA, &INSTRUCTION.0].concat());
+    assert_eq!(&message[33..], [&metadata().to_bytes()[..], &INSTRUCTION.0].concat());
     assert_eq!(&tail[..32], record.c());
     assert_eq!(tail[64..96], pass[308..], "the checksum");
 
@@ -315,26 +344,28 @@ fn a_pass_is_for_one_credential_challenge_operation_and_device() {
     let other = World::seeded(7).keys().joint;
     let other_seed = NonceSeed::from_bytes([0x45; 32]);
     let other_session = Session::new(&CREDENTIAL, &RANDOM, &other_seed.commitment::<P>());
-    assert_eq!(fault(&keys, &other_session, &operation()), PublicFault::Device);
-    assert_eq!(fault(&keys, &session(), &Operation::new(METADATA, &Hash([0x56; 32]))), PublicFault::Device);
-    assert_eq!(fault(&keys, &session(), &Operation::new(b"other", &INSTRUCTION)), PublicFault::Device);
+    assert_eq!(fault(&keys, &other_session, &operation()), PublicFault::OtherChallenge);
+    let other_challenge = altered(|metadata| metadata.challenge = *other_session.challenge());
+    assert_eq!(fault(&keys, &other_session, &other_challenge), PublicFault::Device);
+    let other_instruction = Operation::new(&metadata().to_bytes(), &Hash([0x56; 32])).unwrap();
+    assert_eq!(fault(&keys, &session(), &other_instruction), PublicFault::Device);
+    let other_metadata = altered(|metadata| metadata.sequence = 1);
+    assert_eq!(fault(&keys, &session(), &other_metadata), PublicFault::Device);
     // The challenge hash does not name the joint key, the factors of the nonces do.
     assert_eq!(fault(&Keys { joint: other, ..keys }, &session(), &operation()), PublicFault::Device);
     assert_eq!(fault(&Keys { device: other, ..keys }, &session(), &operation()), PublicFault::Device);
     assert_eq!(fault(&Keys { joint: [0; 33], ..keys }, &session(), &operation()), PublicFault::JointKey);
     assert_eq!(fault(&Keys { device: [5; 33], ..keys }, &session(), &operation()), PublicFault::DeviceKey);
 
-    // Another credential or another random under the same commitments: only what is sealed tells.
-    let agreed = world.kem.agree(parse().encapsulated()).unwrap();
-    let sealed = |session: &Session| {
-        let checked = parse().check(&keys, session, &operation()).unwrap();
-        checked.complete(seed().take(), &world.open().unwrap(), &agreed).unwrap_err()
-    };
+    // Another credential or another random under the same commitments: no signature tells, the metadata does.
     let commitment = *session().commitment();
-    assert_eq!(sealed(&Session::new(&Hash([1; 32]), &RANDOM, &commitment)), CompleteError::Unopened);
-    assert_eq!(sealed(&Session::new(&CREDENTIAL, &[1; 32], &commitment)), CompleteError::Unopened);
+    let other_credential = Session::new(&Hash([1; 32]), &RANDOM, &commitment);
+    assert_eq!(fault(&keys, &other_credential, &operation()), PublicFault::OtherCredential);
+    let other_random = Session::new(&CREDENTIAL, &[1; 32], &commitment);
+    assert_eq!(fault(&keys, &other_random, &operation()), PublicFault::OtherChallenge);
 
     // The provider's own mistakes.
+    let agreed = world.kem.agree(parse().encapsulated()).unwrap();
     let checked = parse().check(&keys, &session(), &operation()).unwrap();
     let error = checked.complete(other_seed.take(), &world.open().unwrap(), &agreed).unwrap_err();
     assert_eq!((error, error.fault()), (CompleteError::OtherNonces, Fault::Provider));
@@ -383,7 +414,7 @@ impl Plain {
         let aad = [&ENROLMENT.0[..], &joint_key, &device, &blinded, ORIGIN.as_bytes()].concat();
         let sealed = seal(&world.kem.public_key(), b"solelog/share/v1", &aad, &plain);
         let shares = Shares::parse(&[&blinded[..], &sealed].concat()).unwrap();
-        open(&device, &Enrolment::from_parts(joint_key, shares), &world.kem)
+        open(&device, &Enrolment::from_parts(joint_key, shares, world.kem.public_key().id()), &world.kem)
     }
 }
 
@@ -449,10 +480,13 @@ fn a_sealed_share_is_for_one_enrolment() {
     assert_eq!(open(Enrolling { enrolment_id: &Hash([0x12; 32]), ..context }, same), OpenError::Unopened);
     let other = World::seeded(8).keys().joint;
     assert_eq!(open(Enrolling { device_key: &other, ..context }, same), OpenError::Unopened);
-    let moved = Enrolment::from_parts(other, same.shares.clone());
+    let with = |joint_key: [u8; 33], shares: Shares| Enrolment::from_parts(joint_key, shares, recipient.id());
+    let moved = with(other, same.shares.clone());
     assert_eq!(open(context, &moved), OpenError::Unopened);
-    let bad = Enrolment::from_parts([5; 33], same.shares.clone());
+    let bad = with([5; 33], same.shares.clone());
     assert_eq!(open(context, &bad), OpenError::JointKey);
+    let elsewhere = Enrolment::from_parts(same.joint_key, same.shares.clone(), Hash([1; 32]));
+    assert_eq!(open(context, &elsewhere), OpenError::OtherRecipient);
 
     let bytes = same.shares.to_bytes();
     assert_eq!(bytes.len(), Shares::LEN);
@@ -466,14 +500,51 @@ fn a_sealed_share_is_for_one_enrolment() {
         altered[at] ^= 1;
         let shares = Shares::parse(&altered).unwrap();
         assert_ne!(shares.hash(), same.shares.hash());
-        let altered = Enrolment::from_parts(same.joint_key, shares);
+        let altered = with(same.joint_key, shares);
         assert_eq!(open(context, &altered), OpenError::Unopened, "byte {at}");
     }
     let blinded = [&[0xff; 32], &bytes[32..]].concat();
-    let blinded = Enrolment::from_parts(same.joint_key, Shares::parse(&blinded).unwrap());
+    let blinded = with(same.joint_key, Shares::parse(&blinded).unwrap());
     assert_eq!(open(context, &blinded), OpenError::Blinded);
     assert_eq!(Idle::unlock(&blinded, &Mask::from_bytes([0; 32])).unwrap_err(), SubscriberError::Blinded);
     assert_eq!(Idle::unlock(&bad, &Mask::from_bytes([0; 32])).unwrap_err(), SubscriberError::JointKey);
+}
+
+#[test]
+fn a_device_answers_for_its_credential_its_challenge_and_its_provider_only() {
+    let mut world = World::new();
+    let recipient = world.kem.public_key();
+    let mut prepare = |session: &Session, operation: &Operation<P>, recipient: &KemPublicKey| {
+        let mask = world.secret.mask(&Pin::new("12345"));
+        let committed = Idle::unlock(&world.enrolment, &mask).unwrap().commit(&mut world.rng);
+        committed.prepare(session, operation, recipient, &mut world.rng).map(|_| ())
+    };
+    prepare(&session(), &operation(), &recipient).unwrap();
+
+    // The provider's next enrolment, and anybody else's key.
+    let next = MasterSecret::from_bytes([9; 32]).kem_key(&Hash([0x12; 32])).public_key();
+    assert_eq!(prepare(&session(), &operation(), &next), Err(SubscriberError::OtherRecipient));
+
+    // A server that has metadata signed which it made for another credential or for an earlier challenge.
+    let credential = altered(|metadata| metadata.credential = Hash([1; 32]));
+    assert_eq!(prepare(&session(), &credential, &recipient), Err(SubscriberError::OtherCredential));
+    let challenge = altered(|metadata| metadata.challenge = Hash([1; 32]));
+    assert_eq!(prepare(&session(), &challenge, &recipient), Err(SubscriberError::OtherChallenge));
+    // And one that sends another random than the challenge was computed from.
+    let random = Session::new(&CREDENTIAL, &[1; 32], session().commitment());
+    assert_eq!(prepare(&random, &operation(), &recipient), Err(SubscriberError::OtherChallenge));
+}
+
+#[test]
+fn what_no_log_would_take_is_no_operation() {
+    let bytes = metadata().to_bytes();
+    let error = |bytes: &[u8]| Operation::<P>::new(bytes, &INSTRUCTION).unwrap_err();
+    assert!(matches!(error(b""), MetadataError::Cbor(_)));
+    assert!(matches!(error(&bytes[..bytes.len() - 1]), MetadataError::Cbor(_)));
+    assert!(matches!(error(&[&bytes[..], &[0]].concat()), MetadataError::Cbor(_)));
+    // One element fewer: the extensions.
+    let short = [&[bytes[0] - 1], &bytes[1..bytes.len() - 1]].concat();
+    assert!(matches!(error(&short), MetadataError::Shape(_)));
 }
 
 #[test]
@@ -511,11 +582,11 @@ fn mask_and_challenge_are_the_documented_hashes() {
 #[test]
 fn seed_and_mask_become_other_scalars_in_each_profile() {
     assert_ne!(seed().commitment::<Profile1>(), seed().commitment::<Profile2>());
-    // By the other implementation of hash_to_field.
-    let nonces = scal3::h2f::hash_to_scalars::<2>(&[&SEED], b"solelog/nonce/v1");
+    // By another implementation of hash_to_field.
+    let mut nonces = [p256_frost::Scalar::ZERO; 2];
+    hash_to_field::<ExpandMsgXmd<sha2_frost::Sha256>, _>(&[&SEED], &[b"solelog/nonce/v1"], &mut nonces).unwrap();
     let commitment = nonces.map(|nonce| {
-        let nonce = p256::Scalar::from_repr(nonce.to_bytes().into()).unwrap();
-        let point = (p256::ProjectivePoint::GENERATOR * nonce).to_affine().to_sec1_point(true);
+        let point = (p256_frost::ProjectivePoint::GENERATOR * nonce).to_affine().to_encoded_point(true);
         <[u8; 33]>::try_from(point.as_bytes()).unwrap()
     });
     assert_eq!(seed().commitment::<Profile1>().as_bytes()[..], commitment.concat());
@@ -559,6 +630,9 @@ fn nothing_secret_is_printed() {
         format!("{:?}", world.kem.agree(pass.encapsulated()).unwrap()),
         format!("{:?}", world.check(&bytes).unwrap()),
         format!("{:?}", pass),
+        format!("{:?}", operation()),
+        format!("{:?}", Operation::of_digest(&[0xab; 32])),
+        format!("{:?}", Sealed { encapsulated: [2; 33], ciphertext: [0xab; 32], tag: [1; 16] }),
     ];
     for text in &printed {
         let (name, what) = text.split_once('(').unwrap();

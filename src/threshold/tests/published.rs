@@ -36,7 +36,7 @@ impl User {
     }
 
     fn enrolment(&self) -> Enrolment<Profile2> {
-        Enrolment::from_verifier(&hex(&self.0["verifier"])).unwrap()
+        Enrolment::from_verifier(&hex(&self.0["verifier"]), self.provider().id()).unwrap()
     }
 
     fn keys(&self) -> Keys {

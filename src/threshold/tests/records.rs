@@ -15,7 +15,7 @@ use scal3::verify::Submitted;
 use scal3::{Claims, Credential, Document, Field, Hash, IssuingKey, Metadata, Opening};
 use threshold::{
     DeviceSecret, Enrolling, Enrolment, Idle, Keys, MasterSecret, NonceSeed, Operation, Pass, Pin, Profile,
-    ProviderShare, Session, deal,
+    ProviderShare, PublicFault, Session, deal,
 };
 
 const ORIGIN: &str = "log.example/sole";
@@ -101,7 +101,7 @@ fn life<P: Profile>(profile: scal3::Profile) {
             expires_ms: 1_760_000_300_000,
             ext: Ext {},
         };
-        let operation = Operation::new(&metadata.to_bytes(), &document.id());
+        let operation = Operation::new(&metadata.to_bytes(), &document.id()).unwrap();
 
         let to_sign = Idle::unlock(&enrolment, &secret.mask(&Pin::new("0000")))
             .unwrap()
@@ -112,6 +112,12 @@ fn life<P: Profile>(profile: scal3::Profile) {
         let pass = to_sign.finish(&device_sig).unwrap().to_bytes();
 
         let keys = Keys { joint: enrolment.joint_key, device: device_key };
+        // Profile 2 seals under neither credential nor challenge, so only the metadata tells.
+        let fault = |session: &Session| Pass::<P>::parse(&pass).unwrap().check(&keys, session, &operation).unwrap_err();
+        let elsewhere = Session::new(&Hash([1; 32]), &random, session.commitment());
+        assert_eq!(fault(&elsewhere), PublicFault::OtherCredential);
+        let another = Session::new(&credential.id(), &[1; 32], session.commitment());
+        assert_eq!(fault(&another), PublicFault::OtherChallenge);
         let checked = Pass::<P>::parse(&pass).unwrap().check(&keys, &session, &operation).unwrap();
         let agreed = kem.agree(checked.encapsulated()).unwrap();
         let made = checked.complete(seed.take(), &open(), &agreed).unwrap();
