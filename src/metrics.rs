@@ -20,8 +20,6 @@ pub struct Metrics {
     pub appends: IntCounterVec,
     /// How long an append took, by the level it reached.
     pub append_seconds: HistogramVec,
-    /// How long the signatures of one opening took, waiting for a core included.
-    pub verify_seconds: Histogram,
     /// Requests by route, method and status.
     pub requests: IntCounterVec,
     /// How long requests took, by route.
@@ -45,6 +43,8 @@ pub struct EngineMetrics {
     pub round_entries: Histogram,
     /// Seconds from taking a round's submissions to the sync that commits it.
     pub round_seconds: Histogram,
+    /// Seconds to verify one opening, waiting for a core included.
+    pub verify_seconds: Histogram,
     /// Seconds for a witness to answer with a cosignature that verifies.
     pub witness_seconds: HistogramVec,
     /// Answers of witnesses that were not a cosignature.
@@ -66,6 +66,11 @@ impl EngineMetrics {
             round_seconds: histogram(
                 "solelog_round_seconds",
                 "Seconds from taking submissions to the sync that commits them",
+                SECONDS,
+            ),
+            verify_seconds: histogram(
+                "solelog_record_verify_seconds",
+                "Seconds to verify one opening, waiting for a core included",
                 SECONDS,
             ),
             witness_seconds: histograms(
@@ -93,9 +98,9 @@ impl EngineMetrics {
     }
 
     /// A witness cosigned.
-    pub fn cosigned(&self, witness: &str, took: Duration, now_ms: u64) {
+    pub fn cosigned(&self, witness: &str, took: Duration) {
         self.witness_seconds.with_label_values(&[witness]).observe(took.as_secs_f64());
-        self.witness_last_success.with_label_values(&[witness]).set(now_ms as f64 / 1000.0);
+        self.witness_last_success.with_label_values(&[witness]).set(crate::engine::wall_clock_ms() as f64 / 1000.0);
     }
 
     /// A witness did not cosign; the reason is one of a few words of ours.
@@ -114,11 +119,6 @@ impl Metrics {
                 "solelog_append_seconds",
                 "Seconds from a verified record to its answer",
                 &["reached"],
-            ),
-            verify_seconds: histogram(
-                "solelog_record_verify_seconds",
-                "Seconds to verify one opening, waiting for a core included",
-                SECONDS,
             ),
             requests: counters("solelog_http_requests_total", "Requests", &["route", "method", "code"]),
             request_seconds: histograms(
@@ -146,7 +146,7 @@ impl Metrics {
         let all: Vec<Box<dyn Collector>> = vec![
             Box::new(metrics.appends.clone()),
             Box::new(metrics.append_seconds.clone()),
-            Box::new(metrics.verify_seconds.clone()),
+            Box::new(engine.verify_seconds.clone()),
             Box::new(metrics.requests.clone()),
             Box::new(metrics.request_seconds.clone()),
             Box::new(metrics.head_size.clone()),

@@ -9,11 +9,13 @@
 //! are none left it is told to come back later: memory stays bounded, whoever calls (I-9).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::engine::Engine;
+use crate::metrics;
 use crate::submission::{AppendError, Verified};
 
 /// How long a caller is asked to wait when there is no room.
@@ -57,9 +59,12 @@ impl VerifyPool {
 
     /// Checks the signatures of one opening.
     pub async fn verify(&self, engine: &Engine, opening: Vec<u8>) -> Result<Verified, AppendError> {
+        let began = Instant::now();
         // The semaphore is never closed.
         let _core = self.cores.acquire().await.map_err(|_| AppendError::ShuttingDown)?;
-        engine.verify(opening).await
+        let verdict = engine.verify(opening).await;
+        metrics::engine().verify_seconds.observe(began.elapsed().as_secs_f64());
+        verdict
     }
 
     /// Checks many, on all cores, and answers in their order.

@@ -1,10 +1,14 @@
 //! Bodies: read within a size, within a time, and within the bytes that may wait in all.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
+use hyper::body::{Frame, SizeHint};
 
 use crate::verify_pool::{Held, NoRoom, RETRY_AFTER_S};
 
@@ -67,6 +71,53 @@ async fn collect(mut body: Body, limit: usize, held: &mut Held) -> Result<Vec<u8
     Ok(bytes)
 }
 
+/// A body that can still be read when the one it was given to has lost interest.
+///
+/// A client that is answered while it is still sending, and whose connection then ends, may never read the answer. So
+/// what it goes on sending is read and thrown away, within limits, before it is answered.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Body>>);
+
+impl Shared {
+    /// Takes a body that will be shared.
+    pub fn new(body: Body) -> Shared {
+        Shared(Arc::new(Mutex::new(body)))
+    }
+
+    /// Reads what is left of it, of that many bytes at most.
+    pub async fn drain(mut self, limit: usize, patience: Duration) {
+        let drained = async {
+            let mut left = limit;
+            while let Some(Ok(frame)) = self.frame().await {
+                let length = frame.into_data().map_or(0, |data| data.len());
+                left = left.saturating_sub(length);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(patience, drained).await;
+    }
+}
+
+impl HttpBody for Shared {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(&mut *body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}
+
 /// The media type of a request, without its parameters, in lower case.
 pub fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -75,9 +126,6 @@ pub fn media_type(headers: &HeaderMap) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
     use super::*;
     use crate::verify_pool::VerifyPool;
 
@@ -107,14 +155,14 @@ mod tests {
 
     struct Never;
 
-    impl axum::body::HttpBody for Never {
-        type Data = axum::body::Bytes;
+    impl HttpBody for Never {
+        type Data = Bytes;
         type Error = std::convert::Infallible;
 
         fn poll_frame(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
-        ) -> Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
             Poll::Pending
         }
     }

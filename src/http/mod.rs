@@ -30,9 +30,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, MatchedPath, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -220,7 +221,7 @@ async fn no_such_route(request: Request) -> Response {
     if request.uri().path().starts_with("/v1/") {
         return Error::NoSuchRoute.into_response();
     }
-    read::plain(axum::http::StatusCode::NOT_FOUND, "there is nothing here; see /docs")
+    read::plain(StatusCode::NOT_FOUND, "there is nothing here; see /docs")
 }
 
 /// A panic is a mistake of ours: the client gets an id, and the connection lives on.
@@ -238,7 +239,15 @@ async fn around(State(app): State<App>, route: Option<MatchedPath>, request: Req
         _ => "other",
     };
     let began = Instant::now();
-    let mut response = next.run(request).await;
+    // Whoever asks before sending gets the answer instead of sending.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let (head, sent) = request.into_parts();
+    let sent = body::Shared::new(sent);
+    let mut response = next.run(Request::from_parts(head, Body::new(sent.clone()))).await;
+    if !sent.is_end_stream() && !asks_first && response.status() != StatusCode::REQUEST_TIMEOUT {
+        let patience = Duration::from_millis(app.config().http.body_timeout_ms);
+        sent.drain(app.config().limits.batch_bytes.saturating_mul(2), patience).await;
+    }
     // Only routes of ours become labels: a stranger's addresses must not fill the memory of Prometheus.
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     app.metrics().requests.with_label_values(&[route, method, response.status().as_str()]).inc();

@@ -160,7 +160,6 @@ async fn one(app: &App, headers: &HeaderMap, request: Body, until: Until) -> Res
     let opening = body::read(request, headers, limit, patience(app), &mut held).await?;
     let began = Instant::now();
     let verdict = app.pool().verify(app.engine(), opening).await;
-    app.metrics().verify_seconds.observe(began.elapsed().as_secs_f64());
     let appended = match verdict {
         Ok(verified) => app.engine().append(Submission::Record(Box::new(verified)), until).await,
         Err(error) => Err(error),
