@@ -439,6 +439,9 @@ async fn an_operator_sees_how_the_log_is() {
         "solelog_head_age_seconds{head=\"published\"}",
         "solelog_waiting_bytes 0",
         "solelog_http_connections",
+        "solelog_round_entries_count",
+        "solelog_round_seconds_count",
+        "solelog_record_verify_seconds_count",
         "process_resident_memory_bytes",
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
@@ -487,6 +490,16 @@ async fn the_interface_describes_itself() {
     ] {
         assert!(paths.contains(&expected), "{expected} is not in {paths:?}");
     }
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/openapi.json");
+    if std::env::var_os("SOLELOG_UPDATE").is_some() {
+        let text = log.get("/openapi.json").send().await.expect("answer").text().await.expect("text");
+        std::fs::write(&kept, text + "\n").expect("written");
+    }
+    let kept: Json = serde_json::from_slice(&std::fs::read(kept).expect("schemas/openapi.json")).expect("JSON");
+    assert!(
+        kept == api,
+        "the interface has changed; look at the change, then: SOLELOG_UPDATE=1 cargo test -p solelog --test http describes"
+    );
     assert_eq!(api["components"]["securitySchemes"]["token"]["scheme"], "bearer");
     assert_eq!(api["paths"]["/v1/records"]["post"]["security"][0]["token"], Json::Array(Vec::new()));
     // Every reference leads somewhere.
