@@ -1,7 +1,7 @@
 //! The ledger: the state that the next round is planned against.
 //!
 //! ```text
-//! lookup(key)  =  overlay (rounds committed, not yet applied)   else   view (sled: everything before)
+//! lookup(key)  =  overlay (rounds committed, not yet applied)   else   view (everything before)
 //! ```
 //!
 //! The state is a fold over entries and openings, so the view may be thrown away and made again. What may not happen is
@@ -30,9 +30,11 @@ pub enum Key {
     Authorisation(Hash),
     /// A credential; its value is its [`CredentialState`].
     Credential(Hash),
+    /// Somebody who has a credential; its value is the index of the entry that issued the first one.
+    Subject(Hash),
     /// An erased opening; its value is the index of the erasure.
     Erased(LeafIndex),
-    /// What is left of a credential whose record was erased; its value is its [`CredentialState`] then.
+    /// What is left of a credential of which a record or a status was erased; its value is its [`CredentialState`] then.
     ///
     /// A rebuilt view can't learn from an erased opening where the credential's history stands. This is the one part
     /// of the state that no entry carries, so it is kept in the snapshot as well.
@@ -46,6 +48,7 @@ impl Key {
             Key::IndexKey(hash) => [&b"k"[..], &hash.0].concat(),
             Key::Authorisation(hash) => [&b"a"[..], &hash.0].concat(),
             Key::Credential(hash) => [&b"c"[..], &hash.0].concat(),
+            Key::Subject(hash) => [&b"s"[..], &hash.0].concat(),
             Key::Erased(index) => [&b"e"[..], &index.get().to_be_bytes()].concat(),
             Key::Residue(hash) => [&b"r"[..], &hash.0].concat(),
         }

@@ -11,6 +11,7 @@ use scal3::entry::Kind;
 use scal3::erasure::Erasure;
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::opening::OtherOpening;
+use scal3::state::CredentialState;
 use tlog::tile::{EntriesPath, Path};
 use tlog::bundle;
 use tlog::tree::LeafIndex;
@@ -90,11 +91,13 @@ pub fn view(
     if let Some(fold) = fold {
         for (id, state) in fold.credentials().filter(|(id, _)| !memory.residue.contains_key(id)) {
             filling.put(&Key::Credential(*id), state.to_bytes())?;
+            filling.subject(state)?;
         }
     }
     for (id, state) in &memory.residue {
         filling.put(&Key::Credential(*id), state.clone())?;
         filling.put(&Key::Residue(*id), state.clone())?;
+        filling.subject(&CredentialState::parse(state).map_err(|_| ViewError::Damaged("a credential's state"))?)?;
     }
     filling.flush()?;
     Ok(view.apply(round, &[])?)
@@ -124,6 +127,16 @@ impl Filling<'_> {
             Step::Wrong(wrong) => Err(RebuildError::Wrong { index: index.get(), wrong }),
             _ => Ok(()),
         }
+    }
+
+    /// A person's first credential names no predecessor, and no other does.
+    fn subject(&mut self, state: &CredentialState) -> Result<(), RebuildError> {
+        let claims = state.credential().claims();
+        if claims.predecessor.is_some() {
+            return Ok(());
+        }
+        let issued_at = LeafIndex::new(state.issued_at()).map_err(|_| ReadError::Order)?;
+        self.put(&Key::Subject(claims.subject), write_index(issued_at))
     }
 
     fn put(&mut self, key: &Key, value: Vec<u8>) -> Result<(), RebuildError> {

@@ -335,9 +335,15 @@ impl Draft<'_> {
         let change = StatusChange { credential: id, change: StatusDetail::Issued(credential.as_bytes().to_vec()) };
         let index_key = status_index_key(&id, 0);
         self.index_key_is_free(&index_key)?;
-        let state = CredentialState::issue(credential, self.next()?.get(), predecessor.as_mut())
+        let subject = Key::Subject(credential.claims().subject);
+        let known = self.index_at(&subject).or_stop()?.is_some();
+        let index = self.next()?;
+        let state = CredentialState::issue(credential, index.get(), predecessor.as_mut(), known)
             .map_err(|e| AppendError::from(CredentialRefusal::Issue(e)))?;
         let placed = self.push_status(&change, index_key, draw.salt, draw.seal)?;
+        if !known {
+            self.set(subject, write_index(index));
+        }
         self.set_credential(&state)?;
         if let Some(predecessor) = predecessor {
             self.set_credential(&predecessor)?;
@@ -387,7 +393,7 @@ impl Draft<'_> {
                 if target.kind == Kind::Status && state.status() != Status::Revoked {
                     return Err(AppendError::Erasure(ErasureRefusal::CredentialCanAct).into());
                 }
-                if target.kind == Kind::Instruction {
+                if matches!(target.kind, Kind::Instruction | Kind::Status) {
                     self.set(Key::Residue(id), state.to_bytes());
                 }
             }

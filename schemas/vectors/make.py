@@ -352,6 +352,7 @@ def instructions():
         good("key-use-sha512", "key.use", [*KEY_USE[:2], field("message_digest", bstr(made_up("a digest", 64)))]),
         good("activate", "credential.activate", []),
         good("activate-names-the-credential", "credential.activate", [field("credential", bstr(made_up("a credential")))]),
+        good("add", "credential.add", [field("credential", bstr(made_up("a successor")))]),
         good("unknown-class", "example.unknown", every),
         good("unknown-class-amount-is-text", "example.unknown", [field("amount", tstr("a lot"))]),
     ])
@@ -412,6 +413,11 @@ def instructions():
     write(f"{folder}/activate-fields.json", "An activation that names something else than a credential", [
         bad("credential-31-bytes", "credential.activate", [field("credential", bstr(bytes(31)))], "typed/credential"),
         bad("credential-text", "credential.activate", [field("credential", tstr("mine"))], "typed/credential"),
+    ])
+    write(f"{folder}/add-fields.json", "A credential that speaks for a successor and does not say for which", [
+        bad("credential-missing", "credential.add", [], "requires/credential"),
+        bad("credential-33-bytes", "credential.add", [field("credential", bstr(bytes(33)))], "typed/credential"),
+        bad("credential-text", "credential.add", [field("credential", tstr("the new one"))], "typed/credential"),
     ])
     filler = 32 * 1024 - len(document("x", [field("a", bstr(bytes(30000)))])) + 30000
     assert len(document("x", [field("a", bstr(bytes(filler)))])) == 32 * 1024

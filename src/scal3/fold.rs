@@ -12,7 +12,7 @@
 //! guessing. [`Step::Wrong`]: the entry is in the log and should not be; it is counted as a leaf
 //! and changes nothing else. [`Step::Unopened`]: the opening is gone, so nobody can tell any more.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -158,6 +158,8 @@ pub struct Fold {
     /// The root of each size, by size.
     roots: Vec<Hash>,
     credentials: BTreeMap<Hash, Followed>,
+    /// Everybody who has a credential.
+    subjects: BTreeSet<Hash>,
     index_keys: BTreeMap<Hash, u64>,
     authorisations: BTreeMap<Hash, u64>,
     /// Instruction entries without an opening, ascending.
@@ -207,6 +209,7 @@ impl Fold {
             roots: vec![empty, frontier.root()],
             frontier,
             credentials: BTreeMap::new(),
+            subjects: BTreeSet::new(),
             index_keys: BTreeMap::new(),
             authorisations: BTreeMap::new(),
             unopened: Vec::new(),
@@ -456,7 +459,9 @@ impl Fold {
         let predecessor = credential.claims().predecessor;
         let predecessor = predecessor.and_then(|id| self.credentials.get_mut(&id));
         let predecessor = predecessor.map(|followed| &mut followed.state);
-        let state = CredentialState::issue(credential, index, predecessor)?;
+        let subject = credential.claims().subject;
+        let state = CredentialState::issue(credential, index, predecessor, self.subjects.contains(&subject))?;
+        self.subjects.insert(subject);
         self.credentials.insert(*id, Followed { state, last: index, in_doubt: false });
         Ok(())
     }

@@ -23,6 +23,8 @@ use crate::tag::tagged;
 
 /// The class of the first instruction of every credential.
 pub const CLASS_ACTIVATE: &str = "credential.activate";
+/// A credential speaks for a successor: `credential`, its id, which is always shown.
+pub const CLASS_ADD: &str = "credential.add";
 /// A payment: `amount` in minor units, and `currency`.
 pub const CLASS_PAYMENT: &str = "payment";
 /// The use of a key: `key`, `alg`, `message_digest`.
@@ -257,7 +259,7 @@ impl Shown {
     ///
     /// Fails when the shown fields contradict the class, and, where nothing is hidden, when one is missing.
     ///
-    /// What is hidden can't be checked: a required field may be, and so may a second field of a name that is shown,
+    /// A `credential.add` must show its `credential`: the log acts on it. Else what is hidden can't be checked: a required field may be, and so may a second field of a name that is shown,
     /// in an instruction that no [`Document::parse`] would take. Whoever acts on an instruction takes the whole document
     /// instead, with [`Document::of`].
     pub fn id(&self, class: &str) -> Result<Hash, InstructionError> {
@@ -365,6 +367,12 @@ fn check_class(class: &str, fields: &[Field], complete: bool) -> Result<(), Inst
                 &|value| matches!(value, Value::Bytes(bytes) if (32..=64).contains(&bytes.len())),
             )
         }
+        // The log itself acts on this one, so it must be there to read even where other fields are hidden.
+        CLASS_ADD => match find(fields, "credential") {
+            Some(Value::Bytes(id)) if id.len() == 32 => Ok(()),
+            Some(_) => Err(InstructionError::Typed("credential")),
+            None => Err(InstructionError::Requires("credential")),
+        },
         CLASS_ACTIVATE => want("credential", false, &|value| matches!(value, Value::Bytes(bytes) if bytes.len() == 32)),
         _ => Ok(()),
     }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! state = [ 1, credential: bstr, issued_at: uint, next_sequence: uint, previous: hash, status_counter: uint,
-//!           first_record: uint / null, activated: bool, hold: uint, vouched: bool, additions: uint ]
+//!           first_record: uint / null, activated: bool, hold: uint, vouched: bool, successors: [* hash] ]
 //! hold  = 0 none   1 suspended   2 revoked
 //! ```
 //! It changes by entries only, and by the same transitions in the sequencer, which plans them, and
 //! in the fold of a monitor, which repeats them. The bytes are for a store of one's own: they are
 //! a cache of the log, never evidence.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -21,8 +22,8 @@ use crate::limits::{CREDENTIAL_MAX, METADATA_MAX};
 use crate::status::Change;
 use crate::verify::Authorized;
 
-/// The class of the instruction by which a credential lets a successor come after it.
-pub const CLASS_ADD: &str = "credential.add";
+/// How many successors that a credential speaks for may wait to be issued.
+pub const SUCCESSORS_MAX: usize = 8;
 
 /// Whether a credential may act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +58,8 @@ pub struct CredentialState {
     activated: bool,
     hold: Hold,
     vouched: bool,
-    additions: u64,
+    /// The credentials that it spoke for and that are not issued yet.
+    successors: BTreeSet<Hash>,
 }
 
 /// Why a credential may not be issued now.
@@ -69,6 +71,13 @@ pub enum IssueError {
     /// It does not count its predecessors right.
     #[error("the ordinal is not the predecessor's and one more")]
     Ordinal,
+    /// It is for somebody else than its predecessor.
+    #[error("the subject is not the predecessor's")]
+    Subject,
+    /// It names no predecessor, and its subject has a credential: a second line of credentials for one person would
+    /// not be bound by what the first one says, or does not say.
+    #[error("the subject has a credential already, and this one does not name it as its predecessor")]
+    SubjectKnown,
 }
 
 /// Why a credential can't change so.
@@ -114,8 +123,10 @@ pub enum StateError {
 impl CredentialState {
     /// A credential that enters the log at this index.
     ///
-    /// A successor names its predecessor, whose state is given and pays for it with one of its
-    /// `credential.add` records; where it has none, the successor waits for a logged recovery.
+    /// A successor names its predecessor, whose state is given. Where the predecessor is active and spoke for this very
+    /// credential in a `credential.add` record, that is used up; else the successor waits for a logged recovery.
+    ///
+    /// `subject_known`: whether the log has a credential of this subject, which the one who knows all of it says.
     ///
     /// # Errors
     /// [`IssueError`]; the predecessor is unchanged then.
@@ -123,19 +134,24 @@ impl CredentialState {
         credential: Credential,
         index: u64,
         predecessor: Option<&mut CredentialState>,
+        subject_known: bool,
     ) -> Result<CredentialState, IssueError> {
         let claims = credential.claims();
         let vouched = match (claims.predecessor, predecessor) {
-            (None, _) if claims.ordinal == 0 => true,
-            (None, _) => return Err(IssueError::Ordinal),
+            (None, _) if claims.ordinal != 0 => return Err(IssueError::Ordinal),
+            (None, _) if subject_known => return Err(IssueError::SubjectKnown),
+            (None, _) => true,
             (Some(id), Some(predecessor)) if predecessor.credential.id() == id => {
                 let before = predecessor.credential.claims().ordinal;
                 if claims.ordinal.checked_sub(1) != Some(before) {
                     return Err(IssueError::Ordinal);
                 }
-                let left = predecessor.additions.checked_sub(1);
-                predecessor.additions = left.unwrap_or(0);
-                left.is_some()
+                if claims.subject != predecessor.credential.claims().subject {
+                    return Err(IssueError::Subject);
+                }
+                // Used up either way: a credential is issued once.
+                let spoken_for = predecessor.successors.remove(&credential.id());
+                spoken_for && predecessor.status() == Status::Active
             }
             (Some(_), _) => return Err(IssueError::Predecessor),
         };
@@ -149,7 +165,7 @@ impl CredentialState {
             activated: false,
             hold: Hold::None,
             vouched,
-            additions: 0,
+            successors: BTreeSet::new(),
         })
     }
 
@@ -163,9 +179,7 @@ impl CredentialState {
         self.next_sequence = after.ok_or(TransitionError::NotNext)?;
         self.previous = *authorized.next_previous();
         self.first_record.get_or_insert(authorized.index());
-        if authorized.class() == CLASS_ADD {
-            self.additions = self.additions.saturating_add(1);
-        }
+        self.successors.extend(authorized.successor());
         Ok(())
     }
 
@@ -264,6 +278,11 @@ impl CredentialState {
         self.vouched
     }
 
+    /// Whether it may speak for this successor, beside those it spoke for that are not issued yet.
+    pub fn has_room_for(&self, successor: &Hash) -> bool {
+        self.successors.len() < SUCCESSORS_MAX || self.successors.contains(successor)
+    }
+
     /// Goes on behind records whose openings are gone: the next one is the one given.
     pub(crate) fn bridge(&mut self, sequence: u64, previous: Hash) {
         self.next_sequence = sequence;
@@ -295,7 +314,7 @@ impl CredentialState {
             Value::Bool(self.activated),
             cbor::uint(hold),
             Value::Bool(self.vouched),
-            cbor::uint(self.additions),
+            Value::Array(self.successors.iter().map(|id| cbor::bytes(&id.0)).collect()),
         ]))
     }
 
@@ -325,7 +344,7 @@ impl CredentialState {
                 }
             },
             vouched: flag(&mut parts, "vouched")?,
-            additions: parts.uint("additions")?,
+            successors: successors(&mut parts)?,
         };
         parts.end()?;
         Ok(state)
@@ -341,6 +360,20 @@ fn index_or_null(parts: &mut Parts, part: &'static str) -> Result<Option<u64>, S
         Value::Integer(index) => u64::try_from(index).map(Some).map_err(|_| wrong(part)),
         _ => Err(wrong(part)),
     }
+}
+
+fn successors(parts: &mut Parts) -> Result<BTreeSet<Hash>, ShapeError> {
+    let mut list = parts.array("successors")?;
+    let mut successors = BTreeSet::new();
+    while !list.is_empty() {
+        let id = list.hash("successors")?;
+        // Ascending and distinct, so that a state has one spelling.
+        if successors.last().is_some_and(|last| *last >= id) || successors.len() == SUCCESSORS_MAX {
+            return Err(ShapeError { part: "successors", fault: Fault::Value });
+        }
+        successors.insert(id);
+    }
+    Ok(successors)
 }
 
 fn flag(parts: &mut Parts, part: &'static str) -> Result<bool, ShapeError> {

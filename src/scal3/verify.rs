@@ -24,13 +24,13 @@ use crate::batch::{Broken, Job, Plain, VerifyBatch};
 use crate::credential::Credential;
 use crate::ecdsa::BadSignature;
 use crate::entry::Entry;
-use crate::instruction::{CLASS_ACTIVATE, InstructionError, Shown};
+use crate::instruction::{CLASS_ACTIVATE, CLASS_ADD, InstructionError, Shown, Value};
 use crate::metadata::{self, Metadata};
 use crate::opening::{self, Opening, OpeningError};
 use crate::record::{Record, RecordError};
 use crate::schnorr::JointError;
 use crate::seen::SeenOnHistory;
-use crate::state::{CredentialState, Status};
+use crate::state::{CredentialState, SUCCESSORS_MAX, Status};
 
 /// How far the time in a record may be from the time of its entry, either way.
 pub const TIME_TOLERANCE_MS: u64 = 300_000;
@@ -193,6 +193,9 @@ pub enum MetadataRefusal {
     /// A first record that does not activate, or a later one that does.
     #[error("the first record of a credential activates it, and no other does")]
     Class,
+    /// It speaks for one more successor than may wait at a time.
+    #[error("{SUCCESSORS_MAX} successors that this credential speaks for are not issued yet")]
+    Successors,
     /// The credential is not active.
     #[error("the credential is not active")]
     NotActive,
@@ -256,6 +259,7 @@ impl Refusal {
                 MetadataRefusal::Policy => "policy",
                 MetadataRefusal::IndexKey => "index-key",
                 MetadataRefusal::Class => "class",
+                MetadataRefusal::Successors => "successors",
                 MetadataRefusal::NotActive => "not-active",
                 MetadataRefusal::SeenBeforeIssue { .. } => "seen-before-issue",
             },
@@ -522,7 +526,18 @@ impl Signed {
             authorisation_key: self.authorisation_key(),
             commitment: *self.commitment(),
             index: place.index,
+            successor: self.successor(),
         })
+    }
+
+    /// The credential that this record speaks for.
+    fn successor(&self) -> Option<Hash> {
+        match self.shown().field("credential") {
+            Some(Value::Bytes(id)) if self.metadata().class == CLASS_ADD => {
+                Some(Hash(<[u8; 32]>::try_from(id.as_slice()).ok()?))
+            }
+            _ => None,
+        }
     }
 
     fn check_entry(&self, place: &Place) -> Result<(), MetadataRefusal> {
@@ -580,6 +595,9 @@ impl Signed {
         if metadata.policy != *policy_in_force {
             return Err(MetadataRefusal::Policy);
         }
+        if self.successor().is_some_and(|id| !state.has_room_for(&id)) {
+            return Err(MetadataRefusal::Successors);
+        }
         match state.status() {
             Status::Issued if found == 0 => Ok(()),
             Status::Active if found > 0 => Ok(()),
@@ -635,6 +653,7 @@ pub struct Authorized {
     authorisation_key: Hash,
     commitment: Hash,
     index: u64,
+    successor: Option<Hash>,
 }
 
 impl Authorized {
@@ -686,6 +705,11 @@ impl Authorized {
     /// The index of the entry.
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The credential that may come after this one: what a `credential.add` shows.
+    pub fn successor(&self) -> Option<&Hash> {
+        self.successor.as_ref()
     }
 }
 

@@ -4,13 +4,14 @@ use scal3::credential::CredentialError;
 use scal3::entry::{Entry, EntryError};
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::index_key::status_index_key;
+use scal3::instruction::{InstructionError, Value};
 use scal3::key_change::{KeyChange, Role, SignedKey, change_hash};
 use scal3::metadata::MetadataError;
 use scal3::opening::{OtherOpening, commitment};
 use scal3::record::RecordError;
-use scal3::state::{IssueError, Status, TransitionError};
+use scal3::state::{CredentialState, IssueError, Status, TransitionError};
 use scal3::verify::{CredentialRefusal, MetadataRefusal, ParseRefusal, Refusal, Submitted};
-use scal3::{Change, Genesis, Hash, Kind, Profile, StatusChange, cbor, tagged};
+use scal3::{Change, Claims, Genesis, Hash, Kind, Profile, StatusChange, cbor, tagged};
 use tlog::tree::TreeHead;
 
 mod log;
@@ -313,50 +314,100 @@ fn a_credential_is_issued_once_by_a_key_in_force_for_this_log() {
 }
 
 /// A new phone: another device key under a credential that names the one before.
-fn successor(person: &Person, ordinal: u64) -> Person {
-    let mut next = Person::new("ann's second phone", Profile::EcSdsa);
+fn successor(person: &Person, name: &str) -> Person {
+    let mut next = Person::new(name, Profile::EcSdsa);
+    next.claims.subject = person.claims.subject;
     next.claims.predecessor = Some(person.id());
-    next.claims.ordinal = ordinal;
+    next.claims.ordinal = person.claims.ordinal + 1;
     next
 }
 
+/// The record by which one credential speaks for another.
+fn add(log: &Log, person: &Person, next: &Hash) -> Draft {
+    let mut add = log.draft(person);
+    add.document.class = "credential.add".into();
+    add.document.fields.truncate(1);
+    add.document.fields[0].name = "credential".into();
+    add.document.fields[0].value = Value::Bytes(next.0.to_vec());
+    add.metadata.class = add.document.class.clone();
+    add
+}
+
+/// Changes claims before they are signed.
+type Fault = fn(&mut Claims);
+
+const NOT_VOUCHED: Refusal = Refusal::Credential(CredentialRefusal::Successor);
+
 #[test]
-fn a_successor_needs_a_record_of_its_predecessor_or_a_recovery() {
+fn a_successor_follows_its_predecessor_and_belongs_to_the_same_person() {
     let person = ann();
     let mut log = Log::with(&person);
-    for (ordinal, predecessor, error) in [
-        (0, Some(person.id()), IssueError::Ordinal),
-        (2, Some(person.id()), IssueError::Ordinal),
-        (1, None, IssueError::Ordinal),
-        (1, Some(Hash([1; 32])), IssueError::Predecessor),
-    ] {
-        let mut next = successor(&person, ordinal);
-        next.claims.predecessor = predecessor;
+    let other = tagged("test", b"another subject");
+    let faults: [(Fault, IssueError); 6] = [
+        (|claims| claims.ordinal = 0, IssueError::Ordinal),
+        (|claims| claims.ordinal = 2, IssueError::Ordinal),
+        (|claims| claims.predecessor = None, IssueError::Ordinal),
+        (|claims| claims.predecessor = Some(Hash([1; 32])), IssueError::Predecessor),
+        (|claims| claims.subject.0[0] ^= 1, IssueError::Subject),
+        (|claims| (claims.predecessor, claims.ordinal) = (None, 0), IssueError::SubjectKnown),
+    ];
+    for (fault, error) in faults {
+        let mut next = successor(&person, "second phone");
+        fault(&mut next.claims);
         assert_eq!(log.issue(&next), Step::Wrong(Wrong::Issue(error)));
     }
+    let mut stranger = successor(&person, "a stranger's phone");
+    (stranger.claims.subject, stranger.claims.predecessor, stranger.claims.ordinal) = (other, None, 0);
+    assert!(matches!(log.issue(&stranger), Step::Status(_)));
+}
 
-    let next = successor(&person, 1);
+#[test]
+fn a_successor_needs_a_record_of_its_predecessor_that_names_it_or_a_recovery() {
+    let person = ann();
+    let mut log = Log::with(&person);
+    let next = successor(&person, "second phone");
     assert!(matches!(log.issue(&next), Step::Status(_)));
-    let refusal = Refusal::Credential(CredentialRefusal::Successor);
-    assert_eq!(log.judge(&log.draft(&next)), Err(refusal));
+    assert_eq!(log.judge(&log.draft(&next)), Err(NOT_VOUCHED));
     log.status(&next, Change::Recovered("phone lost".into()));
     log.activate(&next);
 
-    // With a record of the predecessor, one successor needs no recovery, and only one.
-    let mut add = log.draft(&next);
-    add.document.class = "credential.add".into();
-    add.metadata.class = add.document.class.clone();
-    assert!(matches!(log.append(&add), Step::Instruction(_)));
-    let mut third = Person::new("third phone", Profile::EcSdsa);
-    third.claims.predecessor = Some(next.id());
-    third.claims.ordinal = 2;
+    // A record speaks for the one credential that it names, whoever else the provider issues.
+    let [third, fourth] = ["third phone", "fourth phone"].map(|name| successor(&next, name));
+    assert!(matches!(log.append(&add(&log, &next, &third.id())), Step::Instruction(_)));
+    log.issue(&fourth);
+    assert_eq!(log.judge(&log.draft(&fourth)), Err(NOT_VOUCHED));
     log.issue(&third);
     log.activate(&third);
-    let mut fourth = Person::new("fourth phone", Profile::EcSdsa);
-    fourth.claims.predecessor = Some(next.id());
-    fourth.claims.ordinal = 2;
-    log.issue(&fourth);
-    assert_eq!(log.judge(&log.draft(&fourth)), Err(refusal));
+
+    // Whoever may not act any more speaks for nobody.
+    let fifth = successor(&third, "fifth phone");
+    assert!(matches!(log.append(&add(&log, &third, &fifth.id())), Step::Instruction(_)));
+    log.status(&third, Change::Suspended("stolen".into()));
+    log.issue(&fifth);
+    assert_eq!(log.judge(&log.draft(&fifth)), Err(NOT_VOUCHED));
+}
+
+#[test]
+fn a_credential_speaks_for_few_that_are_not_issued_and_shows_for_whom() {
+    let person = ann();
+    let mut log = Log::with(&person);
+    let waiting: Vec<Person> = (0..8).map(|i| successor(&person, &format!("phone {i}"))).collect();
+    for next in &waiting {
+        assert!(matches!(log.append(&add(&log, &person, &next.id())), Step::Instruction(_)));
+    }
+    let ninth = add(&log, &person, &Hash([9; 32]));
+    assert_eq!(log.judge(&ninth), Err(Refusal::Metadata(MetadataRefusal::Successors)));
+    // The same one again takes no room, and an issued one gives its room back.
+    assert!(log.judge(&add(&log, &person, &waiting[3].id())).is_ok());
+    log.issue(&waiting[3]);
+    assert!(log.judge(&add(&log, &person, &Hash([9; 32]))).is_ok());
+    let state = log.state(&person).to_bytes();
+    assert_eq!(CredentialState::parse(&state).unwrap().to_bytes(), state);
+
+    // `note` is what the opening hides.
+    let mut hidden = add(&log, &person, &Hash([9; 32]));
+    hidden.document.fields[0].name = "note".into();
+    assert_eq!(log.judge(&hidden), Err(Refusal::Parse(ParseRefusal::Shown(InstructionError::Requires("credential")))));
 }
 
 #[test]
