@@ -85,7 +85,7 @@ pub enum What {
         size: u64,
     },
     /// The root follows from the entries.
-    #[error("the root over {size} entries was rebuilt from {entries} of them{}", since(.size, .entries))]
+    #[error("the root over {size} entries was rebuilt from {}", rebuilt(.size, .entries))]
     Rebuilt {
         /// The size of the tree.
         size: u64,
@@ -99,7 +99,7 @@ pub enum What {
         entries: u64,
     },
     /// Every record was shown and verified.
-    #[error("all {records} records were verified again, and every opening was shown")]
+    #[error("every opening was shown, and each of {records} records verified again")]
     Verified {
         /// How many.
         records: u64,
@@ -218,8 +218,12 @@ fn cosigned(witnesses: &[String]) -> String {
     }
 }
 
-fn since(size: &u64, entries: &u64) -> &'static str {
-    if size == entries { "" } else { " and the frontier of the tree before" }
+fn rebuilt(size: &u64, entries: &u64) -> String {
+    if size == entries {
+        "all of them".to_owned()
+    } else {
+        format!("{entries} new ones and the frontier of the tree before")
+    }
 }
 
 impl What {
