@@ -12,8 +12,9 @@ use scal3::erasure::Erasure;
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::opening::OtherOpening;
 use scal3::state::CredentialState;
-use tlog::tile::{EntriesPath, Path};
+use scal3::verify::Submitted;
 use tlog::bundle;
+use tlog::tile::{EntriesPath, Path};
 use tlog::tree::LeafIndex;
 
 use crate::folder::Folder;
@@ -120,6 +121,11 @@ impl Filling<'_> {
             Step::Instruction(authorized) | Step::Bridged { authorized, .. } => {
                 self.put(&Key::Authorisation(*authorized.authorisation_key()), write_index(index))
             }
+            // The fold has verified its signatures.
+            Step::InDoubt(Kind::Instruction) => match opening.and_then(|opening| Submitted::parse(opening).ok()) {
+                Some(submitted) => self.put(&Key::Authorisation(submitted.authorisation_key()), write_index(index)),
+                None => Ok(()),
+            },
             Step::Other(Kind::Erasure) => match opening.and_then(erased) {
                 Some(erased) => self.put(&Key::Erased(erased), write_index(index)),
                 None => Ok(()),
@@ -145,7 +151,8 @@ impl Filling<'_> {
     }
 
     fn flush(&mut self) -> Result<(), RebuildError> {
-        let writes: Vec<Write<'_>> = self.changes.iter().map(|c| (c.key.as_slice(), Some(c.value.as_slice()))).collect();
+        let writes: Vec<Write<'_>> =
+            self.changes.iter().map(|c| (c.key.as_slice(), Some(c.value.as_slice()))).collect();
         self.view.load(&writes)?;
         self.changes.clear();
         Ok(())

@@ -82,7 +82,7 @@ impl Check {
                 self.bridged += 1;
             }
             Ok(Step::Status(_) | Step::Policy(_) | Step::IssuingKey | Step::Other(_)) => {}
-            Ok(Step::Unopened(_)) => self.unverifiable += 1,
+            Ok(Step::Unopened(_) | Step::InDoubt(_)) => self.unverifiable += 1,
             Ok(Step::Wrong(wrong)) => self.tell(What::Wrong { index, wrong }),
             Err(stop) => {
                 self.stop();

@@ -24,6 +24,7 @@ use crate::cbor::{self, ShapeError, Value};
 use crate::credential::{Credential, CredentialError, IssuingKey, provider_id};
 use crate::ecdsa::Signature;
 use crate::entry::{BodyError, Entry, EntryError, Kind};
+use crate::erasure::Erasure;
 use crate::genesis::{Genesis, policy_hash};
 use crate::index_key::status_index_key;
 use crate::key_change::{KeyChange, Role, change_hash};
@@ -56,6 +57,9 @@ pub enum Step {
     IssuingKey,
     /// An entry that changes nothing here.
     Other(Kind),
+    /// An entry whose opening was given and is in order by itself, of a credential of which another entry can't be read:
+    /// whether it should be in the log, nobody can tell any more.
+    InDoubt(Kind),
     /// An entry whose opening was not given: it can't be verified, and so is never in order.
     Unopened(Kind),
     /// An entry that should not be in the log.
@@ -162,10 +166,43 @@ pub struct Fold {
     subjects: BTreeSet<Hash>,
     index_keys: BTreeMap<Hash, u64>,
     authorisations: BTreeMap<Hash, u64>,
-    /// Instruction entries without an opening, ascending.
-    unopened: Vec<u64>,
+    /// Instruction entries without an opening, that stand for no missing record yet.
+    unopened: BTreeSet<u64>,
+    /// The last instruction entry without an opening.
+    last_unopened: Option<u64>,
+    /// Entries without an opening that no erasure has named.
+    unexplained: BTreeSet<u64>,
+    /// The index key of each credential's next status.
+    next_status: BTreeMap<Hash, Hash>,
     /// Is there a status entry without an opening?
     unopened_status: bool,
+}
+
+/// What the fold knows of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known<'a> {
+    /// Everything that the log says about it was read.
+    Certain(&'a CredentialState),
+    /// Something that the log says about it can't be read any more. This is the state as far as it could be read;
+    /// whether it may act, nobody can tell from the log.
+    InDoubt(&'a CredentialState),
+}
+
+impl<'a> Known<'a> {
+    /// The state, where it is certain.
+    pub fn certain(self) -> Option<&'a CredentialState> {
+        match self {
+            Known::Certain(state) => Some(state),
+            Known::InDoubt(_) => None,
+        }
+    }
+
+    /// The state as far as it could be read. Its credential and its place are certain either way.
+    pub fn as_read(self) -> &'a CredentialState {
+        match self {
+            Known::Certain(state) | Known::InDoubt(state) => state,
+        }
+    }
 }
 
 /// A credential, and where it was last heard of.
@@ -174,6 +211,8 @@ struct Followed {
     state: CredentialState,
     /// The index of its last record that could be read, or of its issuing.
     last: u64,
+    /// How many missing records an activation has accounted for since.
+    paid: u64,
     /// Is a status of this credential without an opening, so that what it may do is unknown?
     in_doubt: bool,
 }
@@ -212,7 +251,10 @@ impl Fold {
             subjects: BTreeSet::new(),
             index_keys: BTreeMap::new(),
             authorisations: BTreeMap::new(),
-            unopened: Vec::new(),
+            unopened: BTreeSet::new(),
+            last_unopened: None,
+            unexplained: BTreeSet::new(),
+            next_status: BTreeMap::new(),
             unopened_status: false,
         })
     }
@@ -259,14 +301,21 @@ impl Fold {
         self.time_ms
     }
 
-    /// The state of a credential.
-    pub fn credential(&self, id: &Hash) -> Option<&CredentialState> {
-        self.credentials.get(id).map(|followed| &followed.state)
+    /// The state of a credential, and whether it is certain.
+    pub fn credential(&self, id: &Hash) -> Option<Known<'_>> {
+        let followed = self.credentials.get(id)?;
+        Some(if followed.in_doubt { Known::InDoubt(&followed.state) } else { Known::Certain(&followed.state) })
     }
 
-    /// All credentials, by id.
+    /// All credentials whose state is certain, by id.
     pub fn credentials(&self) -> impl Iterator<Item = (&Hash, &CredentialState)> {
-        self.credentials.iter().map(|(id, followed)| (id, &followed.state))
+        self.credentials.iter().filter(|(_, followed)| !followed.in_doubt).map(|(id, followed)| (id, &followed.state))
+    }
+
+    /// The entries without an opening that no erasure has named so far, ascending. An opening that was neither given nor
+    /// erased is one that somebody keeps back.
+    pub fn unexplained(&self) -> impl Iterator<Item = u64> {
+        self.unexplained.iter().copied()
     }
 
     /// The index of the entry with this index key.
@@ -323,14 +372,16 @@ impl Fold {
             (Kind::Key, _, Some(body)) => self.key_change(body),
             (kind, _, Some(_)) => Ok(Step::Other(kind)),
             (Kind::Instruction, Given::Nothing, _) => {
-                self.unopened.push(index);
+                self.unopened.insert(index);
+                self.last_unopened = Some(index);
+                self.unexplained.insert(index);
                 Ok(Step::Unopened(Kind::Instruction))
             }
             (Kind::Instruction, Given::Signed(signed), _) => self.record(entry, index, signed),
             (Kind::Instruction, Given::Bytes(opening), _) => {
                 let submitted = Submitted::parse(opening)?;
                 let Some(followed) = self.credentials.get(&submitted.credential_id()) else {
-                    return self.stranger(index);
+                    return self.stranger(Kind::Instruction);
                 };
                 let credential = followed.state.credential();
                 let signed = submitted.check(credential, &self.genesis.origin)?;
@@ -338,14 +389,19 @@ impl Fold {
             }
             (Kind::Status, Given::Nothing, _) => {
                 self.unopened_status = true;
-                let key = entry.index_key;
-                let named = |followed: &&mut Followed| Some(followed.state.next_status_key()) == key;
-                if let Some(followed) = self.credentials.values_mut().find(named) {
+                self.unexplained.insert(index);
+                let id = entry.index_key.and_then(|key| self.next_status.remove(&key));
+                if let Some(followed) = id.and_then(|id| self.credentials.get_mut(&id)) {
                     followed.in_doubt = true;
+                    followed.state.skip_status();
+                    self.next_status.insert(followed.state.next_status_key(), followed.state.credential().id());
                 }
                 Ok(Step::Unopened(Kind::Status))
             }
-            (kind, Given::Nothing, _) => Ok(Step::Unopened(kind)),
+            (kind, Given::Nothing, _) => {
+                self.unexplained.insert(index);
+                Ok(Step::Unopened(kind))
+            }
             (kind, Given::Bytes(opening), _) => {
                 let opening = OtherOpening::parse(opening)?;
                 if opening.kind != kind {
@@ -355,19 +411,23 @@ impl Fold {
                     let change = StatusChange::from_body(opening.body).map_err(Wrong::Status)?;
                     return self.status(entry, index, change);
                 }
+                if kind == Kind::Erasure {
+                    let erasure = Erasure::from_body(opening.body).map_err(BodyError::from)?;
+                    self.unexplained.remove(&erasure.index);
+                }
                 Ok(Step::Other(kind))
             }
             (_, Given::Signed(_), _) => Err(Wrong::OpeningKind),
         }
     }
 
-    /// A record of a credential that is not in the log, unless it was issued where we can't read.
-    fn stranger(&mut self, index: u64) -> Result<Step, Wrong> {
-        if !self.unopened_status {
-            return Err(Refusal::from(CredentialRefusal::Other).into());
+    /// An entry about a credential that is not in the log, unless it was issued where we can't read.
+    fn stranger(&self, kind: Kind) -> Result<Step, Wrong> {
+        match kind {
+            _ if self.unopened_status => Ok(Step::InDoubt(kind)),
+            Kind::Status => Err(Wrong::UnknownCredential),
+            _ => Err(Refusal::from(CredentialRefusal::Other).into()),
         }
-        self.unopened.push(index);
-        Ok(Step::Unopened(Kind::Instruction))
     }
 
     fn record(&mut self, entry: &Entry, index: u64, signed: &Signed) -> Result<Step, Wrong> {
@@ -377,41 +437,46 @@ impl Fold {
         }
         let metadata = signed.metadata();
         let Some(followed) = self.credentials.get(&metadata.credential) else {
-            return self.stranger(index);
+            return self.stranger(Kind::Instruction);
         };
-        if followed.in_doubt {
-            self.unopened.push(index);
-            return Ok(Step::Unopened(Kind::Instruction));
-        }
         // An instruction entry has an index key: the parser saw to that.
         let place = Place::of(entry, index).ok_or(MetadataRefusal::IndexKey).map_err(Refusal::from)?;
         let seen = self.seen(signed.seen());
-        let authorize = |state| signed.authorize(&place, state, &self.policy, seen.as_ref());
-
+        if followed.in_doubt {
+            // Whether it may act and what it did before can't be known. All the rest can.
+            let state = &followed.state;
+            signed.check_alone(&place, state.credential(), state.issued_at())?;
+            if seen.is_none() {
+                return Err(Refusal::from(MetadataRefusal::SeenNotOnHistory).into());
+            }
+            if metadata.policy != self.policy {
+                return Err(Refusal::from(MetadataRefusal::Policy).into());
+            }
+            self.authorisations.insert(key, index);
+            return Ok(Step::InDoubt(Kind::Instruction));
+        }
         let mut state = followed.state.clone();
-        let missing = match metadata.sequence.checked_sub(state.next_sequence()) {
-            Some(gap) if gap > 0 && gap <= self.unopened_since(followed.last) => gap,
-            _ => 0,
-        };
-        if missing > 0 {
+        let missing = metadata.sequence.saturating_sub(state.next_sequence());
+        // Each entry without an opening can be one missing record, of one credential. The earliest ones are taken: those
+        // are of no use to a credential that was heard of later.
+        let due = usize::try_from(missing.saturating_sub(followed.paid)).unwrap_or(usize::MAX);
+        let behind = followed.last.saturating_add(1);
+        let excused: Vec<u64> = self.unopened.range(behind..).take(due).copied().collect();
+        let bridged = missing > 0 && excused.len() == due;
+        if bridged {
             state.bridge(metadata.sequence, metadata.previous);
         }
-        let authorized = authorize(&state)?;
+        let authorized = signed.authorize(&place, &state, &self.policy, seen.as_ref())?;
         state.record(&authorized)?;
 
+        if bridged {
+            for index in &excused {
+                self.unopened.remove(index);
+            }
+        }
         self.authorisations.insert(key, index);
-        let followed = Followed { state, last: index, in_doubt: false };
-        self.credentials.insert(metadata.credential, followed);
-        Ok(match missing {
-            0 => Step::Instruction(authorized),
-            missing => Step::Bridged { authorized, missing },
-        })
-    }
-
-    /// How many instruction entries behind this index have no opening.
-    fn unopened_since(&self, index: u64) -> u64 {
-        let before = self.unopened.partition_point(|unopened| *unopened <= index);
-        self.unopened.len().saturating_sub(before) as u64
+        self.credentials.insert(metadata.credential, Followed { state, last: index, paid: 0, in_doubt: false });
+        Ok(if bridged { Step::Bridged { authorized, missing } } else { Step::Instruction(authorized) })
     }
 
     fn seen(&self, seen: &TreeHead) -> Option<SeenOnHistory> {
@@ -420,29 +485,37 @@ impl Fold {
 
     fn status(&mut self, entry: &Entry, index: u64, change: StatusChange) -> Result<Step, Wrong> {
         if let Change::Issued(bytes) = &change.change {
-            self.issue(entry, index, &change.credential, bytes)?;
-            return Ok(Step::Status(change));
+            let in_doubt = self.issue(entry, index, &change.credential, bytes)?;
+            return Ok(if in_doubt { Step::InDoubt(Kind::Status) } else { Step::Status(change) });
         }
         let Some(followed) = self.credentials.get_mut(&change.credential) else {
             // Issued by an entry that can't be read, perhaps.
-            return if self.unopened_status { Ok(Step::Unopened(Kind::Status)) } else { Err(Wrong::UnknownCredential) };
+            return self.stranger(Kind::Status);
         };
-        if followed.in_doubt {
-            return Ok(Step::Unopened(Kind::Status));
-        }
-        if entry.index_key != Some(followed.state.next_status_key()) {
+        let key = followed.state.next_status_key();
+        if entry.index_key != Some(key) {
             return Err(Wrong::StatusKey);
         }
-        match change.change {
-            Change::Activated(first) if self.unopened.binary_search(&first).is_ok() => {
-                followed.state.activate_unopened(first)?;
+        let step = if followed.in_doubt {
+            followed.state.skip_status();
+            Step::InDoubt(Kind::Status)
+        } else {
+            match change.change {
+                Change::Activated(first) if first > followed.state.issued_at() && self.unopened.contains(&first) => {
+                    followed.state.activate_unopened(first)?;
+                    self.unopened.remove(&first);
+                    followed.paid = 1;
+                }
+                _ => followed.state.change(&change.change)?,
             }
-            _ => followed.state.change(&change.change)?,
-        }
-        Ok(Step::Status(change))
+            Step::Status(change)
+        };
+        self.next_status.remove(&key);
+        self.next_status.insert(followed.state.next_status_key(), followed.state.credential().id());
+        Ok(step)
     }
 
-    fn issue(&mut self, entry: &Entry, index: u64, id: &Hash, bytes: &[u8]) -> Result<(), Wrong> {
+    fn issue(&mut self, entry: &Entry, index: u64, id: &Hash, bytes: &[u8]) -> Result<bool, Wrong> {
         let claims = Credential::from_stored(bytes)?;
         let provider = claims.claims().provider;
         let key = self.issuing_keys.iter().find(|key| provider_id(key.as_bytes()) == provider);
@@ -456,14 +529,25 @@ impl Fold {
         if entry.index_key != Some(status_index_key(id, 0)) {
             return Err(Wrong::StatusKey);
         }
-        let predecessor = credential.claims().predecessor;
-        let predecessor = predecessor.and_then(|id| self.credentials.get_mut(&id));
-        let predecessor = predecessor.map(|followed| &mut followed.state);
-        let subject = credential.claims().subject;
-        let state = CredentialState::issue(credential, index, predecessor, self.subjects.contains(&subject))?;
+        let (before, subject) = (credential.claims().predecessor, credential.claims().subject);
+        // An opening that is gone may have been the predecessor's, or the record in which it spoke for this one.
+        let (state, in_doubt) = match before.and_then(|id| self.credentials.get_mut(&id)) {
+            None if before.is_some() && self.unopened_status => (CredentialState::in_doubt(credential, index), true),
+            found => {
+                let gaps = found.as_ref().is_some_and(|followed| {
+                    followed.in_doubt || self.last_unopened.is_some_and(|last| last > followed.state.issued_at())
+                });
+                let predecessor = found.map(|followed| &mut followed.state);
+                let known = self.subjects.contains(&subject);
+                let state = CredentialState::issue(credential, index, predecessor, known)?;
+                let in_doubt = gaps && !state.is_vouched();
+                (state, in_doubt)
+            }
+        };
         self.subjects.insert(subject);
-        self.credentials.insert(*id, Followed { state, last: index, in_doubt: false });
-        Ok(())
+        self.next_status.insert(state.next_status_key(), *id);
+        self.credentials.insert(*id, Followed { state, last: index, paid: 0, in_doubt });
+        Ok(in_doubt)
     }
 
     fn policy_change(&mut self, body: &[u8]) -> Result<Step, Wrong> {

@@ -155,7 +155,11 @@ impl CredentialState {
             }
             (Some(_), _) => return Err(IssueError::Predecessor),
         };
-        Ok(CredentialState {
+        Ok(CredentialState::issued(credential, index, vouched))
+    }
+
+    fn issued(credential: Credential, index: u64, vouched: bool) -> CredentialState {
+        CredentialState {
             previous: credential.id(),
             credential,
             issued_at: index,
@@ -166,7 +170,7 @@ impl CredentialState {
             hold: Hold::None,
             vouched,
             successors: BTreeSet::new(),
-        })
+        }
     }
 
     /// Takes the next record of this credential in.
@@ -287,6 +291,16 @@ impl CredentialState {
     pub(crate) fn bridge(&mut self, sequence: u64, previous: Hash) {
         self.next_sequence = sequence;
         self.previous = previous;
+    }
+
+    /// A successor whose predecessor can't be read any more.
+    pub(crate) fn in_doubt(credential: Credential, index: u64) -> CredentialState {
+        CredentialState::issued(credential, index, false)
+    }
+
+    /// Counts a change of status that can't be read.
+    pub(crate) fn skip_status(&mut self) {
+        self.status_counter = self.status_counter.saturating_add(1);
     }
 
     /// Takes an activation in whose record has no opening any more.

@@ -2,6 +2,7 @@
 
 use scal3::credential::CredentialError;
 use scal3::entry::{Entry, EntryError};
+use scal3::erasure::Erasure;
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::index_key::status_index_key;
 use scal3::instruction::{InstructionError, Value};
@@ -488,6 +489,54 @@ fn a_record_behind_an_erased_one_is_bridged_and_not_called_in_order() {
 }
 
 #[test]
+fn one_opening_that_is_gone_excuses_one_missing_record() {
+    let people = [ann(), Person::new("ben", Profile::Transcript)];
+    let [mut whole, mut log] = [Log::with(&people[0]), Log::with(&people[0])];
+    for log in [&mut whole, &mut log] {
+        log.issue(&people[1]);
+        log.activate(&people[1]);
+    }
+    let gone = whole.size();
+    let draft = whole.draft(&people[0]);
+    whole.append(&draft);
+    push_erased(&mut log, &draft);
+    assert_eq!(log.fold.unexplained().collect::<Vec<_>>(), [gone]);
+    let draft = whole.draft(&people[0]);
+    assert!(matches!(log.append(&draft), Step::Bridged { missing: 1, .. }));
+    // Ben's gap is another one, and nothing is left to excuse it.
+    let mut jump = log.draft(&people[1]);
+    jump.metadata.sequence += 1;
+    let sequence = MetadataRefusal::Sequence { expected: 1, found: 2 };
+    assert_eq!(log.append(&jump), Step::Wrong(Wrong::Refused(sequence.into())));
+
+    let opening = Erasure { index: gone, reason: "asked".into() }.opening([3; 32]).to_bytes();
+    let entry = Entry::committed(Kind::Erasure, log.time_ms, commitment(&opening), None);
+    assert_eq!(log.push(&entry, Some(&opening)), Step::Other(Kind::Erasure));
+    assert_eq!(log.fold.unexplained().count(), 0);
+}
+
+#[test]
+fn an_erasure_does_not_turn_an_honest_successor_into_a_wrong_one() {
+    let person = ann();
+    let [mut whole, mut log] = [Log::with(&person), Log::with(&person)];
+    let next = successor(&person, "second phone");
+    let draft = add(&whole, &person, &next.id());
+    whole.append(&draft);
+    push_erased(&mut log, &draft);
+    assert!(matches!(whole.issue(&next), Step::Status(_)));
+    assert_eq!(log.issue(&next), Step::InDoubt(Kind::Status));
+    let first = whole.draft(&next);
+    assert!(matches!(whole.append(&first), Step::Instruction(_)));
+    assert_eq!(log.append(&first), Step::InDoubt(Kind::Instruction));
+
+    // The predecessor itself was issued by an entry that can't be read any more.
+    let mut log = Log::new();
+    let issued = Entry::parse(&whole.entries[1]).unwrap();
+    assert_eq!(log.push(&issued, None), Step::Unopened(Kind::Status));
+    assert_eq!(log.issue(&next), Step::InDoubt(Kind::Status));
+}
+
+#[test]
 fn an_activation_whose_record_was_erased_still_counts() {
     let person = ann();
     let mut log = Log::new();
@@ -514,15 +563,29 @@ fn a_credential_whose_status_was_erased_is_in_doubt() {
     let opening = change.opening([1; 32]).to_bytes();
     let entry = Entry::committed(Kind::Status, log.time_ms, commitment(&opening), Some(key));
     assert_eq!(log.push(&entry, None), Step::Unopened(Kind::Status));
-    let draft = log.draft(&person);
-    assert_eq!(log.append(&draft), Step::Unopened(Kind::Instruction));
+    assert_eq!(log.fold.credential(&person.id()).unwrap().certain(), None);
+    assert_eq!(log.fold.credentials().count(), 0);
+    let (draft, index) = (log.draft(&person), log.size());
+    let mut late = draft.clone();
+    late.metadata.time_ms -= 300_001;
+    late.metadata.index_key.0[5] ^= 1;
+    assert!(matches!(log.append(&late), Step::Wrong(Wrong::Refused(Refusal::Metadata(MetadataRefusal::Time { .. })))));
+    assert_eq!(log.append(&draft), Step::InDoubt(Kind::Instruction));
+    let opening = draft.opening();
+    let mut again = log.entry(&draft, &opening);
+    again.index_key = Some(Hash([4; 32]));
+    assert_eq!(refused(&mut log, &again, Some(&opening)), Wrong::Logged { at: index + 1 });
+    // Its statuses are counted on: none can be left out.
+    assert_eq!(log.status(&person, Change::Suspended("x".into())), Step::InDoubt(Kind::Status));
+    let step = log.status_under(&person, Change::Suspended("x".into()), Hash([0x85; 32]));
+    assert_eq!(step, Step::Wrong(Wrong::StatusKey));
 
     // Issued by an entry that can't be read: nobody can tell whether it may act.
     let stranger = Person::new("zoe", Profile::EcSdsa);
     let mut theirs = Log::with(&stranger);
     theirs.time_ms = log.time_ms;
     let draft = theirs.draft(&stranger);
-    assert_eq!(log.append(&draft), Step::Unopened(Kind::Instruction));
+    assert_eq!(log.append(&draft), Step::InDoubt(Kind::Instruction));
     let mut clean = Log::new();
     let unknown = Refusal::Credential(CredentialRefusal::Other);
     assert_eq!(clean.append(&draft), Step::Wrong(Wrong::Refused(unknown)));

@@ -206,7 +206,7 @@ impl Log {
     }
 
     pub fn state(&self, person: &Person) -> &CredentialState {
-        self.fold.credential(&person.id()).unwrap()
+        self.fold.credential(&person.id()).unwrap().as_read()
     }
 
     /// Appends an entry, and its opening.
