@@ -258,11 +258,11 @@ fn place(
     receipt: &Receipt,
     report: &mut Lines,
 ) {
-    let _issued_at = receipt.issued.as_ref().map_or(u64::MAX, |issued| issued.index);
+    let issued_at = receipt.issued.as_ref().map_or(u64::MAX, |issued| issued.index);
     let expires_ms = submitted.metadata().expires_ms;
     match (submitted.check(credential, &credential.claims().origin), Place::of(entry, index.get())) {
         (Ok(signed), Some(place)) => {
-            let verdict = signed.check_place(&place);
+            let verdict = signed.check_alone(&place, credential, issued_at);
             let good = format!("entered at {} ms, in its time (until {expires_ms} ms) and order", entry.time_ms);
             report.judge("place", verdict, good, |refusal| refusal);
         }

@@ -59,7 +59,7 @@ fn hash(case: &Case<'_>) -> Judged {
 
 fn scalar(case: &Case<'_>, member: &str) -> Result<Scalar, Miss> {
     let bytes: [u8; 32] = case.array(member)?;
-    Scalars::deserialize(&bytes.into()).map_err(|e| Miss::Wrong(format!("`{member}`: {e}")))
+    Scalars::deserialize(&bytes).map_err(|e| Miss::Wrong(format!("`{member}`: {e}")))
 }
 
 fn identifier(case: &Case<'_>) -> Result<Identifier<Suite>, Miss> {
@@ -83,7 +83,7 @@ fn signing(whole: &Case<'_>) -> Judged {
             .and_then(unhex)
             .and_then(|b| b.try_into().ok())
             .ok_or_else(|| Miss::Unknown("a coefficient".into()))?;
-        let slope = Scalars::deserialize(&bytes.into()).map_err(|e| Miss::Wrong(e.to_string()))?;
+        let slope = Scalars::deserialize(&bytes).map_err(|e| Miss::Wrong(e.to_string()))?;
         commitment.push(CoefficientCommitment::new(Curve::generator() * slope));
     }
     let commitment = VerifiableSecretSharingCommitment::<Suite>::new(commitment);
@@ -180,7 +180,7 @@ fn invalid_element(whole: &Case<'_>) -> Judged {
 fn samples(whole: &Case<'_>, judge: &mut dyn FnMut(&str, Judged)) {
     let point = |member: &str, times: u64| -> Judged {
         let mut point = Curve::identity();
-        (0..times).for_each(|_| point = point + Curve::generator());
+        (0..times).for_each(|_| point += Curve::generator());
         let bytes = Curve::serialize(&point).map_err(|e| Miss::Wrong(e.to_string()))?;
         same(bytes.to_vec(), whole.hex(member)?)
     };
