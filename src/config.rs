@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::engine;
+use crate::folder::ViewChoice;
+use crate::store::view;
 
 /// Everything that can be configured. [`FIELDS`] documents each field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub witnesses: Witnesses,
     /// Who may see what the entries commit to.
     pub evidence: Evidence,
+    /// The key-value view.
+    pub view: View,
     /// Upper bounds.
     pub limits: Limits,
     /// When things happen.
@@ -76,6 +80,25 @@ pub struct Witnesses {
 pub struct Evidence {
     /// Everybody, or tokens with the scope `read`.
     pub access: Access,
+}
+
+/// The key-value view: index key to entry, authorisation to entry, credential to state. Derived, and made again at need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct View {
+    /// The library that keeps it.
+    pub store: ViewStore,
+}
+
+/// Libraries that can keep the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ViewStore {
+    /// redb.
+    #[default]
+    Redb,
+    /// sled 0.34.
+    Sled,
 }
 
 /// Who may see openings.
@@ -165,6 +188,7 @@ impl Default for Config {
             keys: Keys::default(),
             witnesses: Witnesses::default(),
             evidence: Evidence::default(),
+            view: View::default(),
             limits: Limits::default(),
             pace: Pace::default(),
             http: Http::default(),
@@ -292,6 +316,11 @@ pub const FIELDS: &[Field] = &[
         "evidence.access",
         "\"restricted\"",
         "Who may see openings (the records behind the entries): \"restricted\" = tokens with the scope `read`; \"public\" = everybody.",
+    ),
+    text(
+        "view.store",
+        "\"redb\"",
+        "What keeps the key-value view, which can be made again from the log at any time: \"redb\", or \"sled\", whose memory grows with the log (ten times as much at a million entries).",
     ),
     number(
         "limits.opening_bytes",
@@ -467,6 +496,14 @@ impl Config {
     }
 
     /// What the engine is told about time.
+    pub fn engine_view(&self) -> ViewChoice {
+        match self.view.store {
+            ViewStore::Redb => ViewChoice::Redb(view::Options::default()),
+            ViewStore::Sled => ViewChoice::Sled(view::Options::default()),
+        }
+    }
+
+    /// When things happen, as the engine takes it.
     pub fn engine_pace(&self) -> engine::Pace {
         engine::Pace {
             head_interval: Duration::from_millis(self.pace.head_interval_ms),

@@ -153,7 +153,11 @@ impl Opening {
 
 impl Found {
     /// Reads the journal from that round on.
-    pub fn scan<E: From<StoreError>>(&self, from: u64, visit: impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<Scan, E> {
+    pub fn scan<E: From<StoreError>>(
+        &self,
+        from: u64,
+        visit: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<Scan, E> {
         Journal::scan(&self.opening.disk, &self.opening.journal_dir(), from, visit)
     }
 

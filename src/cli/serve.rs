@@ -62,6 +62,7 @@ pub fn engine_config(config: &Config, checked: Checked) -> (engine::Config, Opti
     engine.high_water = config.witnesses.high_water.clone();
     engine.limits = config.engine_limits();
     engine.pace = config.engine_pace();
+    engine.view = config.engine_view();
     let (text, policy) = checked.witness_policy.unzip();
     engine.witnesses = policy;
     (engine, text)
