@@ -1,0 +1,144 @@
+//! The walls between the crates, and the promises that documents make about files.
+//!
+//! A wall is only worth something while it stands: these tests read `cargo metadata` and the
+//! documents themselves, and fail when either says something else than the design does.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Which of our crates each of our crates may use. The root package is the log server.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("solelog-tlog", &[]),
+    ("solelog-scal3", &["solelog-tlog"]),
+    ("solelog-threshold", &["solelog-tlog", "solelog-scal3"]),
+    ("solelog-witness", &["solelog-tlog"]),
+    ("solelog-monitor", &["solelog-tlog", "solelog-scal3"]),
+    ("solelog-client", &["solelog-tlog", "solelog-scal3", "solelog-threshold"]),
+];
+
+/// The only files of the server in which it may speak to the programs that judge it.
+const STAGE: &[&str] = &["src/cli/demo.rs", "src/cli/dev.rs", "src/cli/stage.rs", "src/cli/cast.rs"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn each_crate_uses_only_what_its_wall_allows() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+
+    let packages = metadata["packages"].as_array().expect("packages");
+    for (name, allowed) in MAY_USE {
+        let package = packages
+            .iter()
+            .find(|p| p["name"] == *name)
+            .unwrap_or_else(|| panic!("{name} is gone: take it out of MAY_USE"));
+        let used: BTreeSet<&str> = package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter()
+            .filter(|d| d["kind"].is_null())
+            .filter_map(|d| d["name"].as_str())
+            .filter(|d| d.starts_with("solelog"))
+            .collect();
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        assert!(used.is_subset(&allowed), "{name} uses {used:?}, its wall allows {allowed:?}");
+    }
+}
+
+#[test]
+fn the_server_meets_its_judges_only_on_the_stage() {
+    for file in rust_files(&root().join("src")) {
+        let name = relative(&file);
+        let crate_inside = ["src/tlog/", "src/scal3/", "src/threshold/", "src/client/"]
+            .iter()
+            .any(|c| name.starts_with(c));
+        if crate_inside || STAGE.contains(&name.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("source");
+        for judge in ["witness::", "monitor::", "client::"] {
+            let used = text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| names(line, judge));
+            assert!(!used, "{name} uses {judge}, which belongs on the stage only ({STAGE:?})");
+        }
+    }
+}
+
+/// Whether a line names this crate at the beginning of a path, as in `witness::serve` but not `tlog::witness::decide`.
+fn names(line: &str, krate: &str) -> bool {
+    let inside = |c: char| c == ':' || c == '_' || c.is_alphanumeric();
+    line.match_indices(krate).any(|(at, _)| !line[..at].ends_with(inside))
+}
+
+#[test]
+fn the_cores_have_no_world() {
+    for core in ["tlog", "scal3", "threshold"] {
+        let text = std::fs::read_to_string(root().join("src").join(core).join("lib.rs")).expect("lib.rs");
+        assert!(text.contains("#![no_std]"), "{core} must be no_std: it has no clock, disk, network or randomness");
+    }
+}
+
+#[test]
+fn every_member_forbids_unsafe_code() {
+    for manifest in ["Cargo.toml", "src/tlog/Cargo.toml", "src/scal3/Cargo.toml", "src/threshold/Cargo.toml", "src/client/Cargo.toml", "witness/Cargo.toml", "monitor/Cargo.toml", "loadtest/Cargo.toml"] {
+        let text = std::fs::read_to_string(root().join(manifest)).expect("manifest");
+        assert!(text.contains("[lints]\nworkspace = true"), "{manifest} must take the workspace's lints");
+    }
+    let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("manifest");
+    assert!(text.contains("unsafe_code = \"forbid\""));
+}
+
+/// A path in backticks is a promise that the file is there.
+#[test]
+fn documents_name_only_files_that_exist() {
+    let mut documents = vec![root().join("README.md"), root().join("SECURITY.md")];
+    collect(&root().join("docs"), "md", &mut documents);
+    let mut seen = 0;
+    for document in documents {
+        let text = std::fs::read_to_string(&document).expect("document");
+        for quoted in text.split('`').skip(1).step_by(2) {
+            if !is_path(quoted) {
+                continue;
+            }
+            seen += 1;
+            assert!(root().join(quoted).exists(), "{} names `{quoted}`, which does not exist", relative(&document));
+        }
+    }
+    assert!(seen > 20, "only {seen} paths found: the documents or this test have lost their sense");
+}
+
+/// Paths of ours start in a folder of ours; anything else in backticks is code, a URL or a route.
+fn is_path(text: &str) -> bool {
+    let first = text.split('/').next().unwrap_or("");
+    let folders = ["src", "schemas", "witness", "monitor", "loadtest", "tests", "benches", "fuzz", "docs", "web", ".ci", "systemd"];
+    text.contains('/') && folders.contains(&first) && !text.contains([' ', '*', '<', '{', ':'])
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(folder, "rs", &mut files);
+    files
+}
+
+fn collect(folder: &Path, extension: &str, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("folder").map(|e| e.expect("entry").path()) {
+        if entry.is_dir() {
+            collect(&entry, extension, into);
+        } else if entry.extension().is_some_and(|e| e == extension) {
+            into.push(entry);
+        }
+    }
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
+}
