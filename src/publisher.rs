@@ -150,6 +150,7 @@ impl Publisher {
         let (objects, written) = (Arc::clone(&self.objects), Arc::clone(&bytes));
         let put = tokio::task::spawn_blocking(move || objects.replace_checkpoint(&written)).await;
         put.map_err(|_| Fault::Panic("publisher"))?.map_err(|e| Fault::storage("writing the checkpoint", e))?;
+        tracing::debug!(size = head.head.size.get(), "published");
         self.progress.published(SignedHead { head: head.head, note: bytes, witnessed: true });
         Ok(())
     }

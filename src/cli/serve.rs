@@ -95,6 +95,7 @@ async fn serve(config: Config, out: Output) -> Result<(), Failure> {
         format!("{origin}: {size} entries, http://{address}"),
         json!({ "origin": origin, "size": size, "url": format!("http://{address}"), "vkey": engine.vkey().to_string() }),
     )?;
+    tracing::info!(%origin, size, %address, "serving");
     let stop = signals()?;
     let dying = engine.clone();
     tokio::select! {

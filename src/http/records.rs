@@ -241,7 +241,7 @@ fn patience(app: &App) -> Duration {
     Duration::from_millis(app.config().http.body_timeout_ms)
 }
 
-/// Counts an append by what became of it.
+/// Counts an append by what became of it, and notes it: by its place, and never by whose it is (I-8).
 pub(super) fn count(app: &App, result: &Result<Appended, AppendError>, took: Duration) {
     let (outcome, reached) = match result {
         Ok(appended) => (if appended.existing { "existing" } else { "new" }, Some(&appended.reached)),
@@ -259,6 +259,11 @@ pub(super) fn count(app: &App, result: &Result<Appended, AppendError>, took: Dur
         Err(AppendError::Dead) => ("stopped", None),
     };
     app.metrics().appends.with_label_values(&[outcome]).inc();
+    let index = result.as_ref().ok().map(|appended| appended.index.get());
+    match index {
+        Some(index) => tracing::debug!(index, outcome, took_us = took.as_micros() as u64, "append"),
+        None => tracing::info!(outcome, "an append was refused"),
+    }
     if let Some(reached) = reached {
         let reached = match reached {
             Reached::Sequenced => "sequenced",

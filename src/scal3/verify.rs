@@ -469,15 +469,6 @@ impl Signed {
         self.0.authorisation_key()
     }
 
-    /// The metadata rules that entry and record decide, without a credential: time, size seen, index key. Part of
-    /// [`Signed::check_alone`], which is the one to call where the credential and its place are at hand.
-    ///
-    /// # Errors
-    /// [`Refusal::Metadata`].
-    pub fn check_place(&self, place: &Place) -> Result<(), Refusal> {
-        Ok(self.check_entry(place)?)
-    }
-
     /// Every rule that record, credential and two indices decide alone, which is all that a receipt can show.
     ///
     /// ```text
