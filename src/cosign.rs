@@ -16,9 +16,9 @@ use reqwest::header::RETRY_AFTER;
 use tlog::checkpoint::{Checkpoint, Origin};
 use tlog::key::Vkey;
 use tlog::note::{Note, SignatureLine};
-use tlog::witness::{self, AddCheckpoint};
 use tlog::proof::ConsistencyProof;
 use tlog::tree::{TreeHead, TreeSize};
+use tlog::witness::{self, AddCheckpoint};
 
 use crate::history::History;
 use crate::progress::SignedHead;
@@ -111,7 +111,8 @@ impl Witness {
             Err(e) => return Ok(Answer::Failed(e.without_url().to_string())),
         };
         let status = response.status();
-        let busy = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let busy =
+            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         let body = match read(response).await {
             Ok(body) => body,
             Err(e) => return Ok(Answer::Failed(e)),
@@ -124,18 +125,18 @@ impl Witness {
             Err(e) => return Ok(Answer::Failed(e.to_string())),
         };
         Ok(match said {
-            witness::Answer::Cosigned(lines) => {
-                match witness::cosignatures(&note, &lines, &self.vkey).pop() {
-                    Some(line) => {
-                        self.known = candidate.head.size;
-                        Answer::Cosigned(line)
-                    }
-                    None => Answer::Failed("its cosignature does not verify".to_owned()),
+            witness::Answer::Cosigned(lines) => match witness::cosignatures(&note, &lines, &self.vkey).pop() {
+                Some(line) => {
+                    self.known = candidate.head.size;
+                    Answer::Cosigned(line)
                 }
-            }
+                None => Answer::Failed("its cosignature does not verify".to_owned()),
+            },
             witness::Answer::Conflict(size) if size != self.known => return Err(Conflict(size)),
             witness::Answer::Conflict(size) => Answer::Failed(format!("it refuses the old size {size} and names it")),
-            witness::Answer::Inconsistent => Answer::Disagrees("it finds our head inconsistent with its own".to_owned()),
+            witness::Answer::Inconsistent => {
+                Answer::Disagrees("it finds our head inconsistent with its own".to_owned())
+            }
             witness::Answer::NotKnown => Answer::Failed("it does not know this log, or its key".to_owned()),
             witness::Answer::Other(status) => Answer::Failed(format!("it answered {status}")),
         })

@@ -81,7 +81,7 @@ impl Config {
             pace: Pace::default(),
             disk: disk::real(),
             view: ViewChoice::default(),
-            journal: journal::Options::default(),
+            journal: journal::Options { segment_bytes: SEGMENT_BYTES },
             clock: Arc::new(wall_clock_ms),
         }
     }
@@ -93,12 +93,7 @@ impl Config {
 
     /// How the folder is opened.
     pub(crate) fn opening(&self) -> Opening {
-        Opening {
-            disk: Arc::clone(&self.disk),
-            dir: self.dir.clone(),
-            view: self.view.clone(),
-            journal: self.journal,
-        }
+        Opening { disk: Arc::clone(&self.disk), dir: self.dir.clone(), view: self.view.clone(), journal: self.journal }
     }
 }
 
@@ -129,6 +124,9 @@ impl Default for Limits {
 
 /// How many submissions one batch may have. The HTTP layer refuses longer ones.
 pub const MAX_BATCH: usize = 1024;
+
+/// How long a journal segment is: two rounds of the largest size. Each start writes one, and zeros for the next.
+const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// What an opening has around its body: version, kind, salt.
 const OPENING_FRAME: usize = 64;
@@ -261,9 +259,8 @@ impl Engine {
     pub async fn append_batch(&self, submissions: Vec<Submission>, until: Until) -> Vec<Result<Appended, AppendError>> {
         let count = submissions.len();
         let shared = Arc::clone(&self.shared);
-        let asked = tokio::task::spawn_blocking(move || {
-            submissions.into_iter().map(|s| shared.prepare(s)).collect::<Vec<_>>()
-        });
+        let asked =
+            tokio::task::spawn_blocking(move || submissions.into_iter().map(|s| shared.prepare(s)).collect::<Vec<_>>());
         let Ok(asked) = asked.await else {
             return (0..count).map(|_| Err(AppendError::Dead)).collect();
         };
@@ -301,7 +298,8 @@ impl Engine {
             None => self.shared.committed_entry(index).map_err(|_| AppendError::Dead)?,
         };
         let leaf_hash = LeafHash::of(&entry);
-        let mut answer = Appended { index, entry, leaf_hash, time_ms, existing: placed.existing, reached: Reached::Sequenced };
+        let mut answer =
+            Appended { index, entry, leaf_hash, time_ms, existing: placed.existing, reached: Reached::Sequenced };
         if until == Until::Sequenced {
             return Ok(answer);
         }
@@ -312,7 +310,8 @@ impl Engine {
             _ => s.heads.integrates(index).is_some(),
         };
         // Out of patience is not an error: the entry is durable, and the answer says how far it came.
-        let _ = tokio::time::timeout(self.shared.pace.patience, state.wait_for(|s| s.fault.is_some() || enough(s))).await;
+        let _ =
+            tokio::time::timeout(self.shared.pace.patience, state.wait_for(|s| s.fault.is_some() || enough(s))).await;
         let now = self.shared.progress.now();
         if now.fault.is_some() {
             return Err(AppendError::Dead);

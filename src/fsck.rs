@@ -119,7 +119,7 @@ pub enum FsckError {
 /// Of the config it uses the folder, the key's public half and the witness policy.
 pub fn fsck(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, FsckError> {
     let found = config.opening().find()?.ok_or_else(|| FsckError::NoLog(config.dir.clone()))?;
-    let memory = found.snapshot.as_ref().map(|s| Memory::parse(&s.payload)).transpose()?.unwrap_or_else(Memory::new);
+    let memory = found.snapshot.as_ref().map(|s| Memory::parse(&s.payload)).transpose()?.unwrap_or_else(Memory::empty);
     let mut report = Report::default();
     let (scan, tail) = journal(&found, &memory, &mut report)?;
     let committed = tail.last().map_or_else(|| memory.tip.frontier.head(), |record| record.head);
@@ -132,7 +132,15 @@ pub fn fsck(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Repor
     // What is above both was committed and perhaps not made readable yet: the journal has it.
     let readable = published.size.max(memory.tip.frontier.size()).min(committed.size).get();
     let folder = found.resume(scan, &memory)?;
-    let mut check = Check { folder: &folder, tail: &tail, report, leaves: Vec::new(), time_ms: 0, erased: BTreeSet::new(), keyless: BTreeSet::new() };
+    let mut check = Check {
+        folder: &folder,
+        tail: &tail,
+        report,
+        leaves: Vec::new(),
+        time_ms: 0,
+        erased: BTreeSet::new(),
+        keyless: BTreeSet::new(),
+    };
     check.entries(readable, committed.size.get(), progress)?;
     check.tiles(readable)?;
     check.roots(&[committed, published, memory.tip.frontier.head()]);
@@ -249,7 +257,9 @@ impl Check<'_> {
         let place = format!("entry {index}");
         let entry = match Entry::parse(bytes) {
             Ok(entry) => entry,
-            Err(e @ EntryError::UnknownKind(_)) => return self.report.wrong(place, format!("{e}; a newer version wrote it")),
+            Err(e @ EntryError::UnknownKind(_)) => {
+                return self.report.wrong(place, format!("{e}; a newer version wrote it"));
+            }
             Err(e) => return self.report.wrong(place, e),
         };
         if entry.time_ms < self.time_ms {
@@ -344,7 +354,10 @@ impl Check<'_> {
                 root.map_or(Hash::EMPTY_ROOT, Hash)
             });
             if root != Some(head.root) {
-                self.report.wrong(format!("the tree of size {}", head.size), "the entries do not make the root that was written");
+                self.report.wrong(
+                    format!("the tree of size {}", head.size),
+                    "the entries do not make the root that was written",
+                );
             }
         }
     }

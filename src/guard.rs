@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tlog::tree::TreeHead;
 use tlog::checkpoint::{Checkpoint, Origin};
 use tlog::key::Vkey;
 use tlog::note::Note;
 use tlog::policy::Policy;
+use tlog::tree::TreeHead;
 use tokio::task::JoinSet;
 
 use crate::cosign::{Last, Witness};
@@ -29,7 +29,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
     /// Someone holds our signature over a head that this disk does not continue.
-    #[error("{holder} holds a head that this log has signed and this disk does not continue: {what}. A backup was restored, or the folder was copied; signing would fork the log")]
+    #[error(
+        "{holder} holds a head that this log has signed and this disk does not continue: {what}. A backup was restored, or the folder was copied; signing would fork the log"
+    )]
     RolledBack {
         /// Which witness, or which file.
         holder: String,
@@ -125,7 +127,9 @@ impl HighWater {
         let Some(head) = self.read()? else { return Ok(()) };
         match contradiction(&Last::Head(head), history) {
             None => Ok(()),
-            Some(what) => Err(GuardError::RolledBack { holder: format!("the high-water file {}", self.path.display()), what }),
+            Some(what) => {
+                Err(GuardError::RolledBack { holder: format!("the high-water file {}", self.path.display()), what })
+            }
         }
     }
 

@@ -12,11 +12,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tlog::proof::{self, MakeError};
-use tlog::tile::{EntriesPath, NodeError, Path, Tile, TileNodes};
 use tlog::Hash;
 use tlog::bundle;
+use tlog::proof::{self, MakeError};
 use tlog::proof::{ConsistencyProof, InclusionProof};
+use tlog::tile::{EntriesPath, NodeError, Path, Tile, TileNodes};
 use tlog::tree::{LeafIndex, TreeHead, TreeSize};
 
 use crate::store::objects::{ObjectError, Objects};

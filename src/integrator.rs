@@ -36,6 +36,9 @@ use crate::store::view::{self, ViewError};
 /// How long to wait before a write is tried again that a full disk has refused.
 const FULL_DISK: Duration = Duration::from_millis(200);
 
+/// How many entries' evidence may wait for its sync: files that are full and not synced are open.
+const UNSYNCED: u64 = 16 * FULL;
+
 /// The integrator's parts.
 pub struct Integrator {
     /// All that is on disk. The folder's lock goes with it, and this thread is the last to let go.
@@ -54,6 +57,8 @@ pub struct Integrator {
     memory: Memory,
     /// Journal bytes since the last one.
     since_snapshot: u64,
+    /// Entries since the evidence was synced.
+    unsynced: u64,
 }
 
 /// How an object is written that may be there already.
@@ -75,9 +80,8 @@ impl Integrator {
         memory: Memory,
         edge: RightEdge,
     ) -> Integrator {
-        let high_water = |path: &PathBuf| {
-            HighWater::new(Arc::clone(&config.disk), path.clone(), config.signer.vkey().clone())
-        };
+        let high_water =
+            |path: &PathBuf| HighWater::new(Arc::clone(&config.disk), path.clone(), config.signer.vkey().clone());
         Integrator {
             folder,
             ledger,
@@ -90,6 +94,7 @@ impl Integrator {
             edge,
             memory,
             since_snapshot: 0,
+            unsynced: 0,
         }
     }
 
@@ -151,6 +156,7 @@ impl Integrator {
         let record = &last.record;
         for round in rounds {
             self.take_evidence(round)?;
+            self.sync_evidence(round.record.entries.len() as u64)?;
             self.since_snapshot += round.record.bytes();
             self.memory.take(&round.record).map_err(|_| Fault::TwoPathsDisagree("the size"))?;
         }
@@ -174,6 +180,17 @@ impl Integrator {
         let sealed: Vec<&[u8]> = record.sealed.iter().map(|s| s.as_deref().unwrap_or_default()).collect();
         let append = || self.folder.evidence.append(record.first, &sealed);
         patiently(append, |e| !e.is_fatal()).map_err(|e| Fault::storage("writing evidence", e))
+    }
+
+    /// Syncs the evidence now and then: the snapshot must not find a thousand files to sync, nor the process to hold open.
+    fn sync_evidence(&mut self, more: u64) -> Result<(), Fault> {
+        self.unsynced += more;
+        if self.unsynced < UNSYNCED {
+            return Ok(());
+        }
+        self.unsynced = 0;
+        let sync = || self.folder.evidence.sync();
+        patiently(sync, |e| !e.is_fatal()).map(|_| ()).map_err(|e| Fault::storage("syncing evidence", e))
     }
 
     /// The bundles and tiles that rounds complete, and the widest partial ones after them.
@@ -221,7 +238,7 @@ impl Integrator {
         let failed = |e: ViewError| Fault::storage("writing the view", e);
         let applied = self.folder.view.applied_round().map_err(failed)?;
         let rounds = rounds.iter().filter(|r| applied.is_none_or(|applied| r.record.round > applied));
-        let Some(last) = rounds.clone().last() else { return Ok(()) };
+        let Some(last) = rounds.clone().next_back() else { return Ok(()) };
         let changes = rounds.flat_map(|r| &r.record.changes);
         let writes: Vec<view::Write<'_>> = changes.map(|c| (c.key.as_slice(), Some(c.value.as_slice()))).collect();
         self.folder.view.apply(last.record.round, &writes).map_err(failed)
@@ -262,7 +279,8 @@ impl Integrator {
     pub fn snapshot(&mut self) -> Result<(), Fault> {
         let Some(round) = self.memory.tip.next.checked_sub(1) else { return Ok(()) };
         self.folder.view.flush().map_err(|e| Fault::storage("flushing the view", e))?;
-        let written = self.folder.evidence.sync().and_then(|_| self.folder.snapshots.write(round, &self.memory.to_bytes()));
+        let written =
+            self.folder.evidence.sync().and_then(|_| self.folder.snapshots.write(round, &self.memory.to_bytes()));
         match written {
             Ok(()) => self.since_snapshot = 0,
             Err(full) if !full.is_fatal() => return Ok(()),

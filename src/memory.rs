@@ -15,8 +15,8 @@ use tlog::frontier::Frontier;
 use tlog::tree::{TooLarge, TreeSize};
 use tlog::{Hash, LeafHash};
 
-use crate::round::Tip;
 use crate::record::Record;
+use crate::round::Tip;
 
 /// How long a snapshot may be. Residue is what makes it grow.
 const LONGEST: usize = 1 << 30;
@@ -32,7 +32,7 @@ pub struct Memory {
 
 impl Memory {
     /// Of a log that has not begun.
-    pub fn new() -> Memory {
+    pub fn empty() -> Memory {
         Memory { tip: Tip { next: 0, frontier: Frontier::new(), time_ms: 0 }, residue: BTreeMap::new() }
     }
 

@@ -63,7 +63,8 @@ fn unseal(keys: &Keys, index: LeafIndex, entry: &[u8], sealed: Option<&[u8]>) ->
     }
     let sealed = sealed.ok_or_else(|| wrong("it is missing"))?;
     let Some(key) = keys.read(index.get()).map_err(|e| wrong(&e.to_string()))? else { return Ok(Shown::Erased) };
-    let opening = evidence::unseal(&key, index.get(), &LeafHash::of(entry), sealed).map_err(|e| wrong(&e.to_string()))?;
+    let opening =
+        evidence::unseal(&key, index.get(), &LeafHash::of(entry), sealed).map_err(|e| wrong(&e.to_string()))?;
     if scal3::opening::commitment(&opening) != parsed.commitment {
         return Err(wrong("it is not what the entry commits to"));
     }

@@ -138,10 +138,10 @@ impl Publisher {
         let Some(published) = self.progress.now().heads.published.filter(|p| p.head == late.head.head) else { return };
         let Ok(note) = Note::parse(&published.note) else { return };
         let Ok(note) = note.with_signature(late.line) else { return };
-        if self.policy.verify(&note).is_ok() {
-            if let Err(fault) = self.publish(&published, &note).await {
-                self.progress.die(fault);
-            }
+        if self.policy.verify(&note).is_ok()
+            && let Err(fault) = self.publish(&published, &note).await
+        {
+            self.progress.die(fault);
         }
     }
 

@@ -162,7 +162,11 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    fn many<T>(&mut self, count: usize, read: impl Fn(&mut Self) -> Result<T, RecordError>) -> Result<Vec<T>, RecordError> {
+    fn many<T>(
+        &mut self,
+        count: usize,
+        read: impl Fn(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<Vec<T>, RecordError> {
         // Every item takes bytes, so a count beyond them ends early and reserves nothing.
         let mut items = Vec::with_capacity(count.min(self.rest.len()));
         for _ in 0..count {

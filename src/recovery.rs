@@ -18,13 +18,13 @@ use std::thread::JoinHandle;
 
 use scal3::entry::{Entry, Kind};
 use scal3::genesis::Genesis;
-use tlog::checkpoint::{Checkpoint, CheckpointError, Origin, OriginError};
-use tlog::note::{Note, NoteError, OpenError as SignatureError};
-use tlog::edge::LoadError;
-use tlog::tile::{EntriesPath, Path as ObjectPath, Tile};
 use tlog::LeafHash;
 use tlog::bundle;
+use tlog::checkpoint::{Checkpoint, CheckpointError, Origin, OriginError};
 use tlog::edge::Edge;
+use tlog::edge::LoadError;
+use tlog::note::{Note, NoteError, OpenError as SignatureError};
+use tlog::tile::{EntriesPath, Path as ObjectPath, Tile};
 use tlog::tree::{LeafIndex, TreeHead, TreeSize};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -218,7 +218,9 @@ pub(crate) async fn open(config: Config) -> Result<Parts, OpenError> {
     .await
     .map_err(|_| Fault::Panic("recovery"))??;
     let witnesses = guard(&recovered, &config).await?;
-    tokio::task::spawn_blocking(move || Ok(start(recovered, &config, witnesses)?)).await.map_err(|_| Fault::Panic("recovery"))?
+    tokio::task::spawn_blocking(move || Ok(start(recovered, &config, witnesses)?))
+        .await
+        .map_err(|_| Fault::Panic("recovery"))?
 }
 
 /// Deletes the view and makes it again, from entries and openings. `progress` hears (entries done, entries in all).
@@ -244,7 +246,7 @@ struct Recovered {
 
 fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -> Result<Recovered, OpenError> {
     let found = config.opening().find()?.ok_or_else(|| OpenError::NoLog(config.dir.clone()))?;
-    let memory = found.snapshot.as_ref().map(|s| Memory::parse(&s.payload)).transpose()?.unwrap_or_else(Memory::new);
+    let memory = found.snapshot.as_ref().map(|s| Memory::parse(&s.payload)).transpose()?.unwrap_or_else(Memory::empty);
     let (scan, tail) = read_tail(&found, &memory)?;
     let committed = tail.last().map_or_else(|| memory.tip.frontier.head(), |r| r.head);
     let checkpoint = found.checkpoint()?.map(|bytes| read_checkpoint(config, bytes)).transpose()?;
@@ -324,7 +326,12 @@ fn not_beyond(published: &TreeHead, committed: &TreeHead) -> Result<(), Publishe
 }
 
 /// The published head, if it lies on this history and meets the policy of today.
-fn on_history(config: &Config, history: &History, head: TreeHead, note: Vec<u8>) -> Result<Option<SignedHead>, OpenError> {
+fn on_history(
+    config: &Config,
+    history: &History,
+    head: TreeHead,
+    note: Vec<u8>,
+) -> Result<Option<SignedHead>, OpenError> {
     if history.root_at(head.size)? != head.root {
         let committed = history.head().size;
         return Err(PublishedError::NotOurs { published: head.size, committed }.into());
@@ -545,7 +552,11 @@ fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Resu
 }
 
 /// A thread of the engine. If it panics the log dies, and says so.
-fn thread(name: &'static str, progress: &Arc<Progress>, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fault> {
+fn thread(
+    name: &'static str,
+    progress: &Arc<Progress>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, Fault> {
     let progress = Arc::clone(progress);
     let guarded = move || {
         if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {

@@ -20,9 +20,9 @@ use scal3::erasure::Erasure;
 use scal3::index_key::status_index_key;
 use scal3::opening::{AnyOpening, OtherOpening, commitment};
 use scal3::record::Record;
+use scal3::seen::SeenOnHistory;
 use scal3::state::{CredentialState, Status};
 use scal3::status::{Change as StatusDetail, StatusChange};
-use scal3::seen::SeenOnHistory;
 use scal3::verify::Place;
 use tlog::frontier::Frontier;
 use tlog::tree::LeafIndex;
@@ -186,7 +186,13 @@ pub enum PlanError {
 }
 
 /// Plans one round.
-pub fn plan(state: &dyn Lookup, standing: &Standing, tip: &Tip, waiting: Vec<Candidate>, now_ms: u64) -> Result<Round, PlanError> {
+pub fn plan(
+    state: &dyn Lookup,
+    standing: &Standing,
+    tip: &Tip,
+    waiting: Vec<Candidate>,
+    now_ms: u64,
+) -> Result<Round, PlanError> {
     if now_ms.saturating_add(CLOCK_TOLERANCE_MS) < tip.time_ms {
         return Err(PlanError::ClockBehind { behind_ms: tip.time_ms - now_ms });
     }
@@ -296,7 +302,9 @@ impl Draft<'_> {
         let place = Place { index: index.get(), time_ms: self.time_ms, index_key: metadata.index_key };
         let authorized = signed.authorize(&place, &state, &self.standing.policy_hash(), seen)?;
         // An authorisation was made against this very state, so the state takes it.
-        state.record(&authorized).map_err(|_| No::Stop(PlanError::State(ViewError::Damaged("a credential's state"))))?;
+        state
+            .record(&authorized)
+            .map_err(|_| No::Stop(PlanError::State(ViewError::Damaged("a credential's state"))))?;
 
         // Whatever can still refuse comes before the first entry: a record is in the log with its activation, or not at all.
         let activates = metadata.sequence == 0;
@@ -352,7 +360,13 @@ impl Draft<'_> {
     }
 
     /// The next status entry of a credential that the log has.
-    fn change_status(&mut self, mut state: CredentialState, change: StatusDetail, salt: [u8; 32], seal: [u8; 32]) -> Result<Placed, No> {
+    fn change_status(
+        &mut self,
+        mut state: CredentialState,
+        change: StatusDetail,
+        salt: [u8; 32],
+        seal: [u8; 32],
+    ) -> Result<Placed, No> {
         let id = state.credential().id();
         let index_key = state.next_status_key();
         self.index_key_is_free(&index_key)?;
@@ -362,7 +376,13 @@ impl Draft<'_> {
         Ok(placed)
     }
 
-    fn push_status(&mut self, change: &StatusChange, index_key: Hash, salt: [u8; 32], seal: [u8; 32]) -> Result<Placed, No> {
+    fn push_status(
+        &mut self,
+        change: &StatusChange,
+        index_key: Hash,
+        salt: [u8; 32],
+        seal: [u8; 32],
+    ) -> Result<Placed, No> {
         let opening = change.opening(salt).to_bytes();
         let entry = Entry::committed(Kind::Status, self.time_ms, commitment(&opening), Some(index_key));
         self.push(&entry, Some((opening, seal)))
@@ -388,15 +408,13 @@ impl Draft<'_> {
         if target.kind == Kind::Erasure {
             return Err(AppendError::Erasure(ErasureRefusal::Erasure).into());
         }
-        if let Some(id) = target.credential {
-            if let Some(state) = self.credential(&id).or_stop()? {
-                if target.kind == Kind::Status && state.status() != Status::Revoked {
-                    return Err(AppendError::Erasure(ErasureRefusal::CredentialCanAct).into());
-                }
-                if matches!(target.kind, Kind::Instruction | Kind::Status) {
-                    self.set(Key::Residue(id), state.to_bytes());
-                }
+        if let Some(id) = target.credential
+            && let Some(state) = self.credential(&id).or_stop()?
+        {
+            if target.kind == Kind::Status && state.status() != Status::Revoked {
+                return Err(AppendError::Erasure(ErasureRefusal::CredentialCanAct).into());
             }
+            self.set(Key::Residue(id), state.to_bytes());
         }
         let opening = Erasure { index: index.get(), reason: reason.to_owned() }.opening(draw.salt);
         let opening = opening.to_bytes();
@@ -555,7 +573,8 @@ mod tests {
 
     #[test]
     fn the_time_of_a_round_never_goes_back() {
-        let at_time = |now| plan(&Known::default(), &standing(), &Tip { time_ms: 50_000, ..tip() }, vec![event(1, None)], now);
+        let at_time =
+            |now| plan(&Known::default(), &standing(), &Tip { time_ms: 50_000, ..tip() }, vec![event(1, None)], now);
         assert_eq!(at_time(60_000).unwrap().time_ms, 60_000);
         assert_eq!(at_time(50_000 - CLOCK_TOLERANCE_MS).unwrap().time_ms, 50_000);
         let behind = at_time(50_000 - CLOCK_TOLERANCE_MS - 1).err().unwrap();
@@ -564,7 +583,12 @@ mod tests {
 
     #[test]
     fn an_opening_is_erased_once_and_only_where_there_is_one() {
-        let waiting = vec![erasure(0, Kind::Genesis), erasure(5, Kind::Event), erasure(5, Kind::Event), erasure(1, Kind::Erasure)];
+        let waiting = vec![
+            erasure(0, Kind::Genesis),
+            erasure(5, Kind::Event),
+            erasure(5, Kind::Event),
+            erasure(1, Kind::Erasure),
+        ];
         let round = plan(&Known::default(), &standing(), &tip(), waiting, 1500).unwrap();
         assert_eq!(round.erased, [at(5)]);
         let said = |outcome: &Result<Placed, AppendError>| match outcome {

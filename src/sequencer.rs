@@ -11,8 +11,8 @@
 //! is unknown, and an error there ends the process. There is no timer: a round takes what came while the last one synced.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
@@ -24,12 +24,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::ledger::{Ledger, Standing};
 use crate::metrics;
 use crate::progress::{Fault, Progress};
-use crate::round::{self, Candidate, Placed, PlanError, Round, Tip};
 use crate::record::Record;
+use crate::round::{self, Candidate, Placed, PlanError, Round, Tip};
 use crate::store::disk::{Disk, DiskError, Op};
-use crate::store::{StoreError, evidence};
 use crate::store::journal::Journal;
 use crate::store::keys::Keys;
+use crate::store::{StoreError, evidence};
 use crate::submission::AppendError;
 
 /// What a submission costs beyond its bytes: its entry, its key, what it changes in the state.
@@ -149,7 +149,9 @@ impl Sequencer {
         let began = Instant::now();
         let bytes = taken.iter().map(|w| w.cost).sum();
         if !self.room(bytes, taken.len())? {
-            return Ok(refuse(taken, || AppendError::NoSpace));
+            let replies = taken.into_iter().map(|waiting| waiting.reply).collect();
+            answer(replies, std::iter::repeat_with(|| Err(AppendError::NoSpace)));
+            return Ok(());
         }
         let (mut candidates, mut replies, mut permits) = (Vec::new(), Vec::new(), Vec::new());
         for Waiting { candidate, permit, reply, .. } in taken {
@@ -162,16 +164,19 @@ impl Sequencer {
             Err(PlanError::ClockBehind { behind_ms }) => {
                 tracing::error!(behind_ms, "the clock is behind the last round; nothing is appended");
                 let behind = || Err(AppendError::ClockBehind { behind_ms });
-                return Ok(answer(replies, std::iter::repeat_with(behind)));
+                answer(replies, std::iter::repeat_with(behind));
+                return Ok(());
             }
             Err(unreadable) => return Err(Fault::storage("planning a round", unreadable)),
         };
         let outcomes = std::mem::take(&mut round.outcomes);
         if round.entries.is_empty() {
-            return Ok(answer(replies, outcomes));
+            answer(replies, outcomes);
+            return Ok(());
         }
         let Some(committed) = self.commit(round, permits)? else {
-            return Ok(answer(replies, std::iter::repeat_with(|| Err(AppendError::NoSpace))));
+            answer(replies, std::iter::repeat_with(|| Err(AppendError::NoSpace)));
+            return Ok(());
         };
         metrics::engine().round(committed.record.entries.len(), began.elapsed());
         let committed = Arc::new(committed);
@@ -224,8 +229,11 @@ fn is_there(room: Result<(), StoreError>) -> Result<bool, Fault> {
     }
 }
 
+/// The key of an entry's opening, if it has one.
+type OpeningKey<'a> = Option<&'a [u8; 32]>;
+
 /// Seals the openings of a round, and makes the record of it.
-fn seal(round: &Round) -> Result<(Record, Vec<Option<&[u8; 32]>>), Fault> {
+fn seal(round: &Round) -> Result<(Record, Vec<OpeningKey<'_>>), Fault> {
     let (mut sealed, mut keys) = (Vec::with_capacity(round.entries.len()), Vec::with_capacity(round.entries.len()));
     for (planned, index) in round.entries.iter().zip(round.first..) {
         let opening = planned.opening.as_ref();
@@ -266,8 +274,4 @@ fn answer(replies: Vec<Reply>, outcomes: impl IntoIterator<Item = Result<Placed,
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
         let _ = reply.send(outcome);
     }
-}
-
-fn refuse(taken: Vec<Waiting>, why: impl Fn() -> AppendError) {
-    answer(taken.into_iter().map(|waiting| waiting.reply).collect(), std::iter::repeat_with(|| Err(why())));
 }

@@ -135,7 +135,8 @@ async fn a_life_of_a_credential() {
         assert_eq!(engine.opening(answer.index).unwrap(), Shown::Open(next.opening()));
     }
     let fold = fold(&engine);
-    assert_eq!(fold.credential(&person.id()), engine.credential(&person.id()).unwrap().as_ref());
+    let certain = fold.credential(&person.id()).unwrap().certain();
+    assert_eq!(certain, engine.credential(&person.id()).unwrap().as_ref());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,18 +182,26 @@ async fn a_used_index_key_or_sequence_is_a_conflict() {
     let size = engine.heads().integrated.head.size;
 
     let refused = send(&engine, other.opening()).await.unwrap_err();
-    assert!(matches!(refused, AppendError::Conflict(Collision::IndexKey { index }) if index == answer.index), "{refused}");
+    assert!(
+        matches!(refused, AppendError::Conflict(Collision::IndexKey { index }) if index == answer.index),
+        "{refused}"
+    );
     other.metadata.index_key = index_key("another place");
     let refused = send(&engine, other.opening()).await.unwrap_err();
     assert!(matches!(refused, AppendError::Conflict(Collision::Sequence { next: 2 })), "{refused}");
 
     let named = |name: &str| {
-        let body = cbor::encode(&scal3::event::Event { name: name.into(), stream: None, detail: scal3::event::Detail::Nothing }.to_body());
+        let body = cbor::encode(
+            &scal3::event::Event { name: name.into(), stream: None, detail: scal3::event::Detail::Nothing }.to_body(),
+        );
         Submission::Event { body, index_key: Some(index_key("event")) }
     };
     let event = engine.append(named("one"), Until::Integrated).await.unwrap();
     let refused = engine.append(named("two"), Until::Integrated).await.unwrap_err();
-    assert!(matches!(refused, AppendError::Conflict(Collision::IndexKey { index }) if index == event.index), "{refused}");
+    assert!(
+        matches!(refused, AppendError::Conflict(Collision::IndexKey { index }) if index == event.index),
+        "{refused}"
+    );
     assert_eq!(engine.heads().committed.size.get(), size.get() + 1);
 }
 
@@ -565,7 +574,11 @@ async fn fsck_finds_what_was_changed() {
         std::fs::write(&path, flipped).unwrap();
         let report = solelog::fsck::fsck(&rig.config(), &mut |_, _| {}).unwrap();
         std::fs::write(&path, bytes).unwrap();
-        assert!(report.findings.iter().any(|f| f.place.starts_with(expected)), "{name} at {offset}: {:?}", report.findings);
+        assert!(
+            report.findings.iter().any(|f| f.place.starts_with(expected)),
+            "{name} at {offset}: {:?}",
+            report.findings
+        );
     };
     wrong("tile/entries/000", 3000, "opening ");
     wrong("tile/entries/000", 3000, "tile/0/000");

@@ -27,28 +27,40 @@ async fn a_large_log_opens_without_reading_it() {
     rig.create();
     let config = || {
         let mut config = rig.config();
-        config.journal = journal::Options::default();
+        config.journal = journal::Options { segment_bytes: 16 << 20 };
         config.pace.patience = Duration::from_secs(120);
         config
     };
     let engine = Engine::open(config()).await.unwrap();
     let (began, mut written) = (Instant::now(), 1);
     while written < entries {
-        let batch: Vec<_> = (0..(MAX_BATCH as u64).min(entries - written)).map(|i| event(&format!("event {i}"))).collect();
+        let batch: Vec<_> =
+            (0..(MAX_BATCH as u64).min(entries - written)).map(|i| event(&format!("event {i}"))).collect();
         written += batch.len() as u64;
         for answer in engine.append_batch(batch, Until::Sequenced).await {
             answer.unwrap();
         }
     }
     let took = began.elapsed();
-    println!("{entries} entries in {took:.1?}: {:.0}/s, resident {} MiB", entries as f64 / took.as_secs_f64(), resident_kib() / 1024);
+    println!(
+        "{entries} entries in {took:.1?}: {:.0}/s, resident {} MiB",
+        entries as f64 / took.as_secs_f64(),
+        resident_kib() / 1024
+    );
+    let began = Instant::now();
     engine.shutdown().await;
+    println!("shut down in {:.1?}", began.elapsed());
     drop(engine);
 
     let before = resident_kib();
     let began = Instant::now();
     let engine = Engine::open(config()).await.unwrap();
-    println!("opened in {:.1?}, resident {} MiB (before: {} MiB)", began.elapsed(), resident_kib() / 1024, before / 1024);
+    println!(
+        "opened in {:.1?}, resident {} MiB (before: {} MiB)",
+        began.elapsed(),
+        resident_kib() / 1024,
+        before / 1024
+    );
     let head = engine.heads().integrated.head;
     assert_eq!(head.size.get(), entries);
     let began = Instant::now();
@@ -57,7 +69,13 @@ async fn a_large_log_opens_without_reading_it() {
         let leaf = LeafHash::of(&engine.entry(index).unwrap());
         engine.inclusion(index, head.size).unwrap().verify(leaf, index, &head).unwrap();
     }
-    println!("1000 entries with proofs, all over the log: {:.1?}; resident {} MiB", began.elapsed(), resident_kib() / 1024);
+    println!(
+        "1000 entries with proofs, all over the log: {:.1?}; resident {} MiB",
+        began.elapsed(),
+        resident_kib() / 1024
+    );
+    let began = Instant::now();
     engine.append(event("one more"), Until::Integrated).await.unwrap();
     engine.shutdown().await;
+    println!("one more and shut down: {:.1?}", began.elapsed());
 }

@@ -108,11 +108,7 @@ impl Rig {
 
 /// What every test log begins with.
 pub fn genesis() -> scal3::Genesis {
-    scal3::Genesis {
-        origin: ORIGIN.into(),
-        issuing_keys: vec![public(&secret("issuer"))],
-        policy: POLICY.to_vec(),
-    }
+    scal3::Genesis { origin: ORIGIN.into(), issuing_keys: vec![public(&secret("issuer"))], policy: POLICY.to_vec() }
 }
 
 /// An event that says that.
