@@ -52,8 +52,11 @@ fn config(dir: &Path) -> Config {
 
 /// A log of that many events.
 async fn make(dir: &Path, size: u64) {
-    let genesis =
-        Genesis { origin: ORIGIN.into(), issuing_keys: vec![GENERATOR], policy: br#"{"version":1,"rules":[]}"#.to_vec() };
+    let genesis = Genesis {
+        origin: ORIGIN.into(),
+        issuing_keys: vec![GENERATOR],
+        policy: br#"{"version":1,"rules":[]}"#.to_vec(),
+    };
     Engine::create(&config(dir), &genesis).expect("created");
     let engine = Engine::open(config(dir)).await.expect("opened");
     let began = Instant::now();
@@ -77,7 +80,11 @@ async fn make(dir: &Path, size: u64) {
 }
 
 fn event(number: u64) -> Submission {
-    let event = Event { name: "attempt.failed".into(), stream: None, detail: Detail::Text(format!("sign-in attempt {number}")) };
+    let event = Event {
+        name: "attempt.failed".into(),
+        stream: None,
+        detail: Detail::Text(format!("sign-in attempt {number}")),
+    };
     let mut key = tagged("solelog/bench/v1", &number.to_be_bytes());
     // Index keys of all but status entries have the highest bit clear.
     key.0[0] &= 0x7f;

@@ -96,7 +96,8 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     solelog(&["init", "--origin", ORIGIN, "--data", data_text, "--no-witnesses", "--high-water", high_water]);
     let config = data.join("log.toml");
     let config_text = config.to_str().expect("text");
-    let token = json(&solelog(&["--json", "token", "new", "--config", config_text, "--name", "t", "--scope", "append"]));
+    let token =
+        json(&solelog(&["--json", "token", "new", "--config", config_text, "--name", "t", "--scope", "append"]));
     let token = token["token"].as_str().expect("token").to_owned();
     let pem = std::fs::read_to_string(data.join("keys/issuing.pem")).expect("issuing key");
     let provider = Provider::from_pem(&pem, ORIGIN, POLICY).expect("provider");
@@ -108,7 +109,8 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         for _ in 0..LANES {
             let mut person = provider.enrol::<Profile1>("1234", wall_clock_ms()).expect("enrolled");
             let (url, credential) = (&served.url, person.credential().to_vec());
-            let issued = append(&client, url, &token, "credentials", "application/cose", &credential).await.expect("issued");
+            let issued =
+                append(&client, url, &token, "credentials", "application/cose", &credential).await.expect("issued");
             let seen = loop {
                 let head = head(&client, url).await;
                 if head.size.get() > issued {
@@ -116,7 +118,8 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
                 }
             };
             let document = activation().expect("document");
-            let opening = person.authorise(person.metadata(&document.class, &seen, wall_clock_ms()), &document).expect("made");
+            let opening =
+                person.authorise(person.metadata(&document.class, &seen, wall_clock_ms()), &document).expect("made");
             append(&client, url, &token, "records", "application/cbor", &opening).await.expect("activated");
             person.logged(&opening).expect("logged");
             lanes.push(Lane { person, pending: None, acknowledged: BTreeMap::new() });
@@ -148,8 +151,11 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     for lane in &mut lanes {
         if let Some(opening) = lane.pending.take() {
             // It may have arrived before the kill, or not; either way it has one place now.
-            let index = append(&client, &served.url, &token, "records", "application/cbor", &opening).await.expect("sent again");
-            let again = append(&client, &served.url, &token, "records", "application/cbor", &opening).await.expect("and again");
+            let index = append(&client, &served.url, &token, "records", "application/cbor", &opening)
+                .await
+                .expect("sent again");
+            let again =
+                append(&client, &served.url, &token, "records", "application/cbor", &opening).await.expect("and again");
             assert_eq!(index, again);
             lane.acknowledged.insert(index, opening::commitment(&opening));
         }

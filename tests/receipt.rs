@@ -49,7 +49,9 @@ async fn a_good_receipt_is_an_authorisation_and_says_what_it_cannot_show() {
     let (_log, receipt, trust) = good().await;
     let report = verify(&receipt, &trust);
     assert_eq!(report.verdict, Verdict::Authorised, "{report:#?}");
-    for id in ["log", "included", "opening", "genesis", "credential", "binding", "device", "joint", "place", "seen", "text"] {
+    for id in
+        ["log", "included", "opening", "genesis", "credential", "binding", "device", "joint", "place", "seen", "text"]
+    {
         assert_eq!(report.outcome(id), Some(Outcome::Ok), "{id}: {report:#?}");
     }
     for id in ["witnesses", "sequence", "policy", "issuing-key", "revocation"] {
@@ -83,10 +85,12 @@ async fn each_fault_is_found_by_the_check_that_is_for_it() {
         r.entry.0[at] ^= 1;
     });
     spoil("a changed opening", &["opening"], &|r| flip(&mut r.opening, 40));
-    spoil("another record inside", &["opening"], &|r| respell(r, |o| {
-        let at = o.record.len() - 1;
-        o.record[at] ^= 1;
-    }));
+    spoil("another record inside", &["opening"], &|r| {
+        respell(r, |o| {
+            let at = o.record.len() - 1;
+            o.record[at] ^= 1;
+        })
+    });
     spoil("another text", &["text"], &|r| {
         let other = document("document.sign", &[("title", Value::Text("Contract 8".into()))]).expect("document");
         r.document = Some(Bytes(other.to_bytes()));

@@ -84,7 +84,11 @@ async fn nothing_that_is_secret_is_written() {
     let mut written = vec![("the metrics".to_owned(), metrics.to_vec())];
     files(folder.path(), &mut written);
     let lines = written.iter().find(|(name, _)| name.ends_with("/lines")).expect("log lines");
-    assert!(contains(&lines.1, b"append"), "with everything on, the log says something: {}", String::from_utf8_lossy(&lines.1));
+    assert!(
+        contains(&lines.1, b"append"),
+        "with everything on, the log says something: {}",
+        String::from_utf8_lossy(&lines.1)
+    );
 
     let mut secrets: Vec<(&str, Vec<u8>)> = vec![
         ("the PIN", PIN.into()),

@@ -59,9 +59,8 @@ fn each_crate_uses_only_what_its_wall_allows() {
 fn the_server_meets_its_judges_only_on_the_stage() {
     for file in rust_files(&root().join("src")) {
         let name = relative(&file);
-        let crate_inside = ["src/tlog/", "src/scal3/", "src/threshold/", "src/client/"]
-            .iter()
-            .any(|c| name.starts_with(c));
+        let crate_inside =
+            ["src/tlog/", "src/scal3/", "src/threshold/", "src/client/"].iter().any(|c| name.starts_with(c));
         if crate_inside || STAGE.contains(&name.as_str()) {
             continue;
         }
@@ -94,7 +93,16 @@ fn the_cores_have_no_world() {
 
 #[test]
 fn every_member_forbids_unsafe_code() {
-    for manifest in ["Cargo.toml", "src/tlog/Cargo.toml", "src/scal3/Cargo.toml", "src/threshold/Cargo.toml", "src/client/Cargo.toml", "witness/Cargo.toml", "monitor/Cargo.toml", "loadtest/Cargo.toml"] {
+    for manifest in [
+        "Cargo.toml",
+        "src/tlog/Cargo.toml",
+        "src/scal3/Cargo.toml",
+        "src/threshold/Cargo.toml",
+        "src/client/Cargo.toml",
+        "witness/Cargo.toml",
+        "monitor/Cargo.toml",
+        "loadtest/Cargo.toml",
+    ] {
         let text = std::fs::read_to_string(root().join(manifest)).expect("manifest");
         assert!(text.contains("[lints]\nworkspace = true"), "{manifest} must take the workspace's lints");
     }
@@ -124,7 +132,9 @@ fn documents_name_only_files_that_exist() {
 /// Paths of ours start in a folder of ours; anything else in backticks is code, a URL or a route.
 fn is_path(text: &str) -> bool {
     let first = text.split('/').next().unwrap_or("");
-    let folders = ["src", "schemas", "witness", "monitor", "loadtest", "tests", "benches", "fuzz", "docs", "web", ".ci", "systemd"];
+    let folders = [
+        "src", "schemas", "witness", "monitor", "loadtest", "tests", "benches", "fuzz", "docs", "web", ".ci", "systemd",
+    ];
     text.contains('/') && folders.contains(&first) && !text.contains([' ', '*', '<', '{', ':'])
 }
 

@@ -50,8 +50,16 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} records in {:.2} s: {:.0} per second, every answer verified", self.records, self.seconds, self.per_second)?;
-        write!(f, "latency  p50 {:.1} ms   p90 {:.1} ms   p99 {:.1} ms   max {:.1} ms", self.p50_ms, self.p90_ms, self.p99_ms, self.max_ms)
+        writeln!(
+            f,
+            "{} records in {:.2} s: {:.0} per second, every answer verified",
+            self.records, self.seconds, self.per_second
+        )?;
+        write!(
+            f,
+            "latency  p50 {:.1} ms   p90 {:.1} ms   p99 {:.1} ms   max {:.1} ms",
+            self.p50_ms, self.p90_ms, self.p99_ms, self.max_ms
+        )
     }
 }
 

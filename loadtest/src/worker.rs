@@ -8,12 +8,7 @@ use base64ct::{Base64, Encoding as _};
 use scal3::{Entry, Hash, opening};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
-use tlog::{
-    InclusionProof, LeafHash, LeafIndex, TreeHead,
-    checkpoint::Checkpoint,
-    key::Vkey,
-    note::Note,
-};
+use tlog::{InclusionProof, LeafHash, LeafIndex, TreeHead, checkpoint::Checkpoint, key::Vkey, note::Note};
 
 /// A client of one log, with the token that lets it append.
 #[derive(Clone)]
