@@ -71,7 +71,9 @@ async fn run(args: &Args) -> Result<Report, Error> {
     let bar = |what: &str, length: u64| {
         let style = indicatif::ProgressStyle::with_template("{msg:<9} [{wide_bar}] {pos}/{len}").ok();
         let bar = if args.json { indicatif::ProgressBar::hidden() } else { indicatif::ProgressBar::new(length) };
-        style.map(|style| bar.set_style(style));
+        if let Some(style) = style {
+            bar.set_style(style);
+        }
         bar.with_message(what.to_owned())
     };
 
