@@ -337,15 +337,19 @@ impl Tokens {
             mode: m.mode(),
             changed: (m.ctime(), m.ctime_nsec()),
         });
-        // An absent file is read again each time; that costs one failing call.
-        if stamp.is_some() && stamp == known.stamp {
+        // An absent file, and one that could not be read for a reason that may have passed, is read again each time.
+        let good = known.tokens.is_ok();
+        if stamp.is_some() && stamp == known.stamp && good {
             return;
         }
+        let news = good || stamp != known.stamp;
         known.stamp = stamp;
         known.tokens = match read(&self.path) {
             Ok(tokens) => Ok(tokens.into_iter().filter_map(entry).collect()),
             Err(error) => {
-                tracing::error!(%error, "the token file can't be read: every token is refused until it can");
+                if news {
+                    tracing::error!(%error, "the token file can't be read: every token is refused until it can");
+                }
                 Err(Arc::new(error))
             }
         };

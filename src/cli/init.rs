@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -211,6 +211,9 @@ fn make_folder(path: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::new(Exit::System, format!("{} is not empty; a log is made once", path.display()))
             .next("choose another folder, or run the log that is there with: solelog serve --config FILE"));
     }
+    // A folder that was there already may be open to others.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
+        .map_err(system(format_args!("cannot close {} to others", path.display())))?;
     Ok(path)
 }
 

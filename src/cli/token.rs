@@ -48,7 +48,8 @@ pub struct New {
 }
 
 fn duration_ms(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let at = text.char_indices().next_back().map_or(0, |(at, _)| at);
+    let (number, unit) = text.split_at(at);
     let unit_ms = match unit {
         "d" => 86_400_000,
         "h" => 3_600_000,
@@ -125,7 +126,7 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(duration_ms("90d"), Ok(90 * 86_400_000));
         assert_eq!(duration_ms("30m"), Ok(1_800_000));
-        for wrong in ["", "d", "0d", "5", "5s", "-1d", "99999999999999999999d", "1.5h"] {
+        for wrong in ["", "d", "0d", "5", "5s", "-1d", "99999999999999999999d", "1.5h", "90д"] {
             assert!(duration_ms(wrong).is_err(), "{wrong}");
         }
     }

@@ -44,21 +44,30 @@ pub(super) async fn issue(
     query: Result<Params<AppendQuery>, Error>,
     request: Body,
 ) -> Result<Response, Error> {
-    let _admitted = app.admit(&headers, Scope::Append)?;
+    let admitted = app.admit(&headers, Scope::Append)?;
     let Params(query) = query?;
     if media_type(&headers) != "application/cose" {
         return Err(Error::MediaType("application/cose"));
     }
+    // In a task of its own, as for records: quota and memory are held until the work is done, whoever waits for it.
+    let work = tokio::spawn(async move {
+        let _admitted = admitted;
+        append(&app, &headers, query, request).await
+    });
+    work.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+}
+
+async fn append(app: &App, headers: &HeaderMap, query: AppendQuery, request: Body) -> Result<Response, Error> {
     let mut held = app.pool().enter();
     let patience = Duration::from_millis(app.config().http.body_timeout_ms);
-    let bytes = body::read(request, &headers, CREDENTIAL_MAX, patience, &mut held).await?;
+    let bytes = body::read(request, headers, CREDENTIAL_MAX, patience, &mut held).await?;
     let began = Instant::now();
     let credential = app.blocking(move |engine| Ok(engine.read_credential(&bytes))).await?;
     let appended = match credential {
         Ok(credential) => app.engine().append(Submission::Credential(Box::new(credential)), query.until()).await,
         Err(error) => Err(error),
     };
-    count(&app, &appended, began.elapsed());
+    count(app, &appended, began.elapsed());
     Ok(created(appended?))
 }
 

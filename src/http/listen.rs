@@ -36,7 +36,10 @@ pub struct Manners {
 const HEAD_BYTES: usize = 16 << 10;
 
 /// Requests on one HTTP/2 connection at a time.
-const STREAMS: u32 = 256;
+const STREAMS: u32 = 64;
+
+/// How long a connection may live. Whoever holds one open without reading must come again, and gives up what it held.
+const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 
 /// Serves until `stop` resolves, then lets open requests finish.
 pub async fn serve(
@@ -120,8 +123,10 @@ fn connection(
         {
             return;
         }
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended");
+        match tokio::time::timeout(MAX_AGE, connection).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a connection ended"),
+            Err(_) => tracing::debug!("a connection was as old as one may get"),
         }
     }
 }

@@ -41,6 +41,7 @@ use base64ct::{Base64, Encoding as _};
 use serde::de::DeserializeOwned;
 use tlog::{Hash, LeafIndex, TreeSize};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -68,7 +69,11 @@ struct Inner {
     pool: VerifyPool,
     metrics: Metrics,
     heads: ops::HeadClock,
+    reads: Arc<Semaphore>,
 }
+
+/// Reads of the disk at a time. More would only queue, where nothing bounds them.
+const READS: usize = 64;
 
 impl App {
     /// A server for that engine. `witness_policy` is the text of the tlog-policy that the engine was given.
@@ -76,7 +81,8 @@ impl App {
         let tokens = Tokens::open(config.tokens(), config.limits.token_in_flight);
         let pool = VerifyPool::new(config.limits.verify_threads, config.limits.waiting_bytes);
         let heads = ops::HeadClock::new(&engine.heads());
-        App { inner: Arc::new(Inner { engine, config, witness_policy, tokens, pool, metrics: Metrics::new(), heads }) }
+        let (metrics, reads) = (Metrics::new(), Arc::new(Semaphore::new(READS)));
+        App { inner: Arc::new(Inner { engine, config, witness_policy, tokens, pool, metrics, heads, reads }) }
     }
 
     /// All routes.
@@ -164,7 +170,13 @@ impl App {
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let engine = self.engine().clone();
-        match tokio::task::spawn_blocking(move || work(&engine)).await {
+        // The semaphore is never closed. Its permit goes with the work: a request that is taken back frees nothing early.
+        let permit = Arc::clone(&self.inner.reads).acquire_owned().await;
+        let work = move || {
+            let _permit = permit;
+            work(&engine)
+        };
+        match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,
             Err(error) => Err(Error::Internal(error.to_string())),
         }

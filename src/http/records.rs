@@ -145,13 +145,20 @@ pub(super) async fn append(
     query: Result<Params<AppendQuery>, Error>,
     request: Body,
 ) -> Result<Response, Error> {
-    let _admitted = app.admit(&headers, Scope::Append)?;
+    let admitted = app.admit(&headers, Scope::Append)?;
     let until = query?.0.until();
-    match media_type(&headers).as_str() {
-        "application/cbor" => one(&app, &headers, request, until).await,
-        "application/cbor-seq" => many(&app, &headers, request, until).await,
-        _ => Err(Error::MediaType("application/cbor for one record, application/cbor-seq for a batch")),
-    }
+    let batch = match media_type(&headers).as_str() {
+        "application/cbor" => false,
+        "application/cbor-seq" => true,
+        _ => return Err(Error::MediaType("application/cbor for one record, application/cbor-seq for a batch")),
+    };
+    // In a task of its own: a client that goes away must not free its quota, and its share of the memory, while the
+    // work that it asked for goes on.
+    let work = tokio::spawn(async move {
+        let _admitted = admitted;
+        if batch { many(&app, &headers, request, until).await } else { one(&app, &headers, request, until).await }
+    });
+    work.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
 }
 
 async fn one(app: &App, headers: &HeaderMap, request: Body, until: Until) -> Result<Response, Error> {

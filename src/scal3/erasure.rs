@@ -8,18 +8,26 @@
 
 use alloc::string::String;
 use alloc::vec;
+use core::fmt;
 
 use crate::cbor::{self, Parts, ShapeError, Value};
 use crate::entry::Kind;
 use crate::opening::OtherOpening;
 
 /// An opening that is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Erasure {
     /// The leaf index of the entry whose opening was erased.
     pub index: u64,
     /// Why.
     pub reason: String,
+}
+
+/// Tells neither the target nor the reason: both are in the opening alone.
+impl fmt::Debug for Erasure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Erasure")
+    }
 }
 
 impl Erasure {
