@@ -19,8 +19,10 @@ use std::time::Duration;
 use scal3::cbor;
 use scal3::credential::Credential;
 use scal3::entry::{Entry, Kind};
+use scal3::erasure::Erasure;
 use scal3::genesis::Genesis;
 use scal3::index_key::Space;
+use scal3::opening::OtherOpening;
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::verify::Submitted;
@@ -266,9 +268,11 @@ impl Engine {
         };
         let queued: Vec<_> = asked.into_iter().map(|ask| ask.and_then(|ask| self.shared.enqueue(ask))).collect();
         let mut answers = Vec::with_capacity(count);
+        // One patience for all of them: it begins with the first that is durable.
+        let mut deadline = None;
         for reply in queued {
             answers.push(match reply {
-                Ok(reply) => self.reach(reply, until).await,
+                Ok(reply) => self.reach(reply, until, &mut deadline).await,
                 Err(refused) => Err(refused),
             });
         }
@@ -289,7 +293,12 @@ impl Engine {
         self.shared.standing.open_credential(bytes)
     }
 
-    async fn reach(&self, reply: Reply, until: Until) -> Result<Appended, AppendError> {
+    async fn reach(
+        &self,
+        reply: Reply,
+        until: Until,
+        deadline: &mut Option<tokio::time::Instant>,
+    ) -> Result<Appended, AppendError> {
         // A reply that is dropped was never decided: only a death does that.
         let placed = reply.await.map_err(|_| AppendError::Dead)??;
         let index = placed.index;
@@ -310,8 +319,8 @@ impl Engine {
             _ => s.heads.integrates(index).is_some(),
         };
         // Out of patience is not an error: the entry is durable, and the answer says how far it came.
-        let _ =
-            tokio::time::timeout(self.shared.pace.patience, state.wait_for(|s| s.fault.is_some() || enough(s))).await;
+        let deadline = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + self.shared.pace.patience);
+        let _ = tokio::time::timeout_at(deadline, state.wait_for(|s| s.fault.is_some() || enough(s))).await;
         let now = self.shared.progress.now();
         if now.fault.is_some() {
             return Err(AppendError::Dead);
@@ -474,11 +483,20 @@ impl Shared {
                     return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
                 }
                 let value = cbor::decode(&body, limit).map_err(|_| AppendError::Body(BodyRefusal::NotCanonical))?;
+                // Whatever is appended must be read again by everyone who folds the log, years later.
+                let opening = OtherOpening { kind: Kind::Event, salt: [0; 32], body: value.clone() };
+                if OtherOpening::parse(&opening.to_bytes()).is_err() {
+                    return Err(AppendError::Body(BodyRefusal::NotCanonical));
+                }
                 (Ask::Event { body: value, index_key }, body.len())
             }
             Submission::Erasure { index, reason } => {
                 let target = self.target(index)?;
                 let bytes = reason.len();
+                let erasure = Erasure { index: index.get(), reason: reason.clone() };
+                if OtherOpening::parse(&erasure.opening([0; 32]).to_bytes()).is_err() {
+                    return Err(AppendError::Body(BodyRefusal::TooLong { limit: self.limits.opening_bytes }));
+                }
                 (Ask::Erasure { index, reason, target }, bytes)
             }
         };

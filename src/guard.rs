@@ -64,7 +64,13 @@ pub async fn ask_witnesses(
     origin: &Origin,
     vkey: &Vkey,
     patience: Duration,
+    published: Option<&Note>,
 ) -> Result<Vec<Witness>, GuardError> {
+    // Its cosignature is on our checkpoint, so "never seen" cannot be its answer: it is some other page's.
+    let has_cosigned = |name: &str| {
+        let key = policy.witnesses().iter().find(|w| w.name == name).map(|w| &w.vkey);
+        key.is_some_and(|key| published.is_some_and(|note| note.signatures().iter().any(|line| key.matches(line))))
+    };
     let began = Instant::now();
     let mut answered: Vec<Witness> = Vec::new();
     let mut silent = witnesses;
@@ -81,6 +87,10 @@ pub async fn ask_witnesses(
         while let Some(asked) = asking.join_next().await {
             let Ok((mut witness, last)) = asked else { continue };
             match last {
+                Ok(Last::Nothing) if has_cosigned(witness.name()) => {
+                    reasons.push(format!("{} (it has cosigned our checkpoint, and shows none)", witness.name()));
+                    silent.push(witness);
+                }
                 Ok(last) => {
                     if let Some(what) = contradiction(&last, history) {
                         return Err(GuardError::RolledBack { holder: format!("the witness {}", witness.name()), what });
@@ -98,7 +108,7 @@ pub async fn ask_witnesses(
             }
         }
         // The silent ones alone could not have made a quorum, so whatever one has seen, someone who answered has too.
-        if !policy.quorum_met(&|name| silent.iter().any(|w| w.name() == name)) {
+        if !policy.quorum_met(&|name| !answered.iter().any(|w| w.name() == name)) {
             answered.append(&mut silent);
             return Ok(answered);
         }
@@ -122,9 +132,13 @@ impl HighWater {
         HighWater { disk, path, vkey }
     }
 
-    /// Compares the disk with what the file remembers. A file that is not there yet is started by the first head.
-    pub fn check(&self, history: &History) -> Result<(), GuardError> {
-        let Some(head) = self.read()? else { return Ok(()) };
+    /// Compares the disk with what the file remembers.
+    ///
+    /// A file that is not there yet is started by the first head. Where the log has published before, it must be there:
+    /// a disk that is not mounted, or a machine that was made anew, looks the same as none. An operator who knows that
+    /// this folder is the newest makes an empty file.
+    pub fn check(&self, history: &History, published: bool) -> Result<(), GuardError> {
+        let Some(head) = self.read(published)? else { return Ok(()) };
         match contradiction(&Last::Head(head), history) {
             None => Ok(()),
             Some(what) => {
@@ -138,9 +152,17 @@ impl HighWater {
         self.disk.replace(&self.path, note)
     }
 
-    fn read(&self) -> Result<Option<TreeHead>, GuardError> {
+    fn read(&self, published: bool) -> Result<Option<TreeHead>, GuardError> {
         let wrong = |what: String| GuardError::HighWater { path: self.path.clone(), what };
-        let Some(bytes) = self.disk.read(&self.path).map_err(|e| wrong(e.to_string()))? else { return Ok(None) };
+        let bytes = match self.disk.read(&self.path).map_err(|e| wrong(e.to_string()))? {
+            Some(bytes) if bytes.is_empty() => return Ok(None),
+            Some(bytes) => bytes,
+            None if published => {
+                let what = "it is missing, and this log has published before: bring it back, or, if this folder is certainly the newest, make an empty file there";
+                return Err(wrong(what.to_owned()));
+            }
+            None => return Ok(None),
+        };
         let note = Note::parse(&bytes).map_err(|e| wrong(e.to_string()))?;
         note.open(std::slice::from_ref(&self.vkey)).map_err(|e| wrong(format!("not signed by this log: {e}")))?;
         let checkpoint = Checkpoint::parse_text(note.text()).map_err(|e| wrong(e.to_string()))?;

@@ -460,7 +460,8 @@ fn read_back(history: &History, from: u64) -> Result<(), OpenError> {
 async fn guard(recovered: &Recovered, config: &Config) -> Result<Vec<Witness>, OpenError> {
     let vkey = config.signer.vkey();
     if let Some(path) = &config.high_water {
-        HighWater::new(Arc::clone(&config.disk), path.clone(), vkey.clone()).check(&recovered.history)?;
+        HighWater::new(Arc::clone(&config.disk), path.clone(), vkey.clone())
+            .check(&recovered.history, recovered.published.is_some())?;
     }
     let Some(policy) = config.witnesses.as_ref().filter(|p| !p.quorum_is_none()) else { return Ok(Vec::new()) };
     if !policy.logs().iter().any(|log| log.vkey == *vkey) {
@@ -477,7 +478,9 @@ async fn guard(recovered: &Recovered, config: &Config) -> Result<Vec<Witness>, O
         witnesses.push(Witness::new(witness.name.clone(), witness.vkey.clone(), url.clone(), http.clone()));
     }
     let patience = config.pace.guard_timeout;
-    Ok(guard::ask_witnesses(policy, witnesses, &recovered.history, &recovered.origin, vkey, patience).await?)
+    let published = recovered.published.as_ref().and_then(|head| Note::parse(&head.note).ok());
+    let (history, origin) = (&recovered.history, &recovered.origin);
+    Ok(guard::ask_witnesses(policy, witnesses, history, origin, vkey, patience, published.as_ref()).await?)
 }
 
 /// Signs the first head, and starts the threads and the task.

@@ -415,6 +415,9 @@ impl Draft<'_> {
                 return Err(AppendError::Erasure(ErasureRefusal::CredentialCanAct).into());
             }
             self.set(Key::Residue(id), state.to_bytes());
+            // Once more under its own key: a view that is made again from entries gets it from the journal's tail, where
+            // the opening that made it is gone.
+            self.set(Key::Credential(id), state.to_bytes());
         }
         let opening = Erasure { index: index.get(), reason: reason.to_owned() }.opening(draw.salt);
         let opening = opening.to_bytes();

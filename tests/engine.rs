@@ -594,3 +594,71 @@ async fn fsck_finds_what_was_changed() {
     let report = solelog::fsck::fsck(&rig.config(), &mut |_, _| {}).unwrap();
     assert_eq!(report.wrong, 300, "every key is missing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_high_water_file_is_no_empty_one() {
+    let rig = Rig::new();
+    rig.create();
+    let path = rig.beside("high-water");
+    let config = || {
+        let mut config = rig.config();
+        config.high_water = Some(path.clone());
+        config
+    };
+    let engine = Engine::open(config()).await.unwrap();
+    engine.append(event("before"), Until::Integrated).await.unwrap();
+    engine.shutdown().await;
+    drop(engine);
+    std::fs::remove_file(&path).unwrap();
+    let refused = Engine::open(config()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Guard(GuardError::HighWater { .. })), "{refused}");
+    assert!(refused.to_string().contains("empty file"), "{refused}");
+    // What it tells the operator to do does it.
+    std::fs::write(&path, b"").unwrap();
+    let engine = Engine::open(config()).await.unwrap();
+    assert!(!std::fs::read(&path).unwrap().is_empty());
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_after_the_snapshot_does_not_roll_a_credential_back() {
+    let rig = Rig::new();
+    let engine = rig.start().await;
+    let person = active(&engine, &rig, "Ada").await;
+    let record = send(&engine, draft(&engine, &rig, &person).opening()).await.unwrap();
+    engine.shutdown().await;
+    drop(engine);
+    let engine = rig.open().await;
+    let erasure = Submission::Erasure { index: record.index, reason: "asked for".into() };
+    engine.append(erasure, Until::Integrated).await.unwrap();
+    let state = engine.credential(&person.id()).unwrap();
+    // What a kill and a lost view leave: the snapshot does not know of the erasure, and the opening is gone.
+    let image = rig.beside("image");
+    copy_tree(&rig.dir, &image);
+    engine.shutdown().await;
+    drop(engine);
+    std::fs::remove_dir_all(image.join("view")).unwrap();
+    std::fs::remove_dir_all(&rig.dir).unwrap();
+    copy_tree(&image, &rig.dir);
+    let engine = rig.open().await;
+    assert_eq!(engine.credential(&person.id()).unwrap(), state);
+    send(&engine, draft(&engine, &rig, &person).opening()).await.unwrap();
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_could_read_again_is_not_appended() {
+    let rig = Rig::new();
+    let engine = rig.start().await;
+    let record = engine.append(event("something"), Until::Integrated).await.unwrap();
+    // Within the depth by itself, and beyond it inside an opening.
+    let deep = [vec![0x81; 8], vec![0xf6]].concat();
+    assert!(cbor::decode(&deep, 100).is_ok());
+    let refused = engine.append(Submission::Event { body: deep, index_key: None }, Until::Sequenced).await;
+    assert!(matches!(refused, Err(AppendError::Body(_))), "{refused:?}");
+    let endless = Submission::Erasure { index: record.index, reason: "x".repeat(300 << 10) };
+    let refused = engine.append(endless, Until::Sequenced).await;
+    assert!(matches!(refused, Err(AppendError::Body(_))), "{refused:?}");
+    assert_eq!(engine.heads().committed.size.get(), 2);
+    engine.shutdown().await;
+}

@@ -76,7 +76,17 @@ pub async fn open(config: Config) -> Result<App, Failure> {
     Ok(App::new(engine, config, text))
 }
 
+/// As many open files as the system lets us have: a log that runs out of them cannot write, and ends.
+fn open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum }) {
+        tracing::warn!(%error, files = now.current, "the limit of open files stays as it is");
+    }
+}
+
 async fn serve(config: Config, out: Output) -> Result<(), Failure> {
+    open_files();
     let listen = config.listen;
     let origin = config.origin.clone();
     let app = open(config).await?;
