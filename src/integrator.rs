@@ -297,7 +297,10 @@ impl Integrator {
 /// Does something that a full disk may refuse, until there is room: what is committed has to go somewhere.
 ///
 /// The sequencer stops accepting meanwhile, because it sees the same disk.
-fn patiently<T, E: std::fmt::Display>(act: impl Fn() -> Result<T, E>, full: impl Fn(&E) -> bool) -> Result<T, E> {
+pub(crate) fn patiently<T, E: std::fmt::Display>(
+    act: impl Fn() -> Result<T, E>,
+    full: impl Fn(&E) -> bool,
+) -> Result<T, E> {
     loop {
         match act() {
             Err(e) if full(&e) => {

@@ -21,8 +21,9 @@ use tokio::task::JoinSet;
 
 use crate::cosign::{Answer, Last, Witness};
 use crate::history::History;
+use crate::integrator::patiently;
 use crate::progress::{Fault, Progress, SignedHead, State};
-use crate::store::objects::Objects;
+use crate::store::objects::{ObjectError, Objects};
 
 /// How long a witness that failed is left alone; doubled each time, up to the second figure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
@@ -148,7 +149,11 @@ impl Publisher {
     async fn publish(&self, head: &SignedHead, note: &Note) -> Result<(), Fault> {
         let bytes: Arc<[u8]> = note.to_bytes().into();
         let (objects, written) = (Arc::clone(&self.objects), Arc::clone(&bytes));
-        let put = tokio::task::spawn_blocking(move || objects.replace_checkpoint(&written)).await;
+        let put = move || {
+            let full = |e: &ObjectError| matches!(e, ObjectError::Store(e) if !e.is_fatal());
+            patiently(|| objects.replace_checkpoint(&written), full)
+        };
+        let put = tokio::task::spawn_blocking(put).await;
         put.map_err(|_| Fault::Panic("publisher"))?.map_err(|e| Fault::storage("writing the checkpoint", e))?;
         tracing::debug!(size = head.head.size.get(), "published");
         self.progress.published(SignedHead { head: head.head, note: bytes, witnessed: true });

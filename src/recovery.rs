@@ -111,6 +111,14 @@ pub enum OpenError {
         /// What does not fit.
         what: &'static str,
     },
+    /// The view has applied a round that the journal does not have: the journal has lost its end.
+    #[error(
+        "the view knows round {applied}, and the journal ends before it: its end is lost. Bring back the newest copy of the folder"
+    )]
+    Lost {
+        /// The last round that the view has applied.
+        applied: u64,
+    },
     /// The tiles make another tree than the journal says.
     #[error("the tiles do not make the tree of size {size} that the journal holds; run `solelog fsck`")]
     Tiles {
@@ -261,7 +269,8 @@ fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -
     let history = Arc::new(History::new(Arc::clone(&folder.objects), readable.clone()));
     let ledger = Arc::new(Ledger::new(Arc::clone(&folder.view)));
     let last = tail.last().map_or(memory.tip.next.checked_sub(1), |r| Some(r.round));
-    if rebuild || !is_current(&folder, &memory, last)? {
+    let current = is_current(&folder, &memory, last)?;
+    if rebuild || !current {
         rebuild::view(&folder, &history, &memory, progress)?;
     }
     let mut integrator = Integrator::new(config, folder, Arc::clone(&ledger), Arc::clone(&history), memory, readable);
@@ -387,6 +396,11 @@ fn load_bundle(folder: &Folder, size: TreeSize) -> Result<Vec<u8>, OpenError> {
 fn is_current(folder: &Folder, memory: &Memory, last: Option<u64>) -> Result<bool, OpenError> {
     let applied = folder.view.applied_round()?;
     let begun = memory.tip.next.checked_sub(1);
+    // The journal is synced before the view hears of a round. A view that is ahead shows that something was committed,
+    // and perhaps answered, that is not in the journal any more.
+    if let Some(applied) = applied.filter(|_| folder.view.trusted() && applied > last) {
+        return Err(OpenError::Lost { applied });
+    }
     // A log without a snapshot is applied from its genesis, so an empty view is as current as any.
     Ok(folder.view.trusted() && applied >= begun && applied <= last || begun.is_none() && applied.is_none())
 }
