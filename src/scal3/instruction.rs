@@ -75,6 +75,17 @@ pub struct Shown {
     pub fields: Vec<Field>,
 }
 
+/// An instruction as it is presented to somebody who may not see all of it: its class, and what is shown of its fields.
+///
+/// `presented = [1, class: tstr, [* hidden field hash], [* field]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// What kind of instruction it is.
+    pub class: String,
+    /// Its fields, as far as they are shown.
+    pub shown: Shown,
+}
+
 /// Why bytes are not an instruction, or its fields are not what its class asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InstructionError {
@@ -251,6 +262,40 @@ impl Document {
         let mut hidden: Vec<Hash> = hidden.into_iter().map(Field::hash).collect();
         hidden.sort_unstable();
         Shown { hidden, fields: shown.into_iter().cloned().collect() }
+    }
+}
+
+impl Presented {
+    /// A document of which the fields that `show` chooses can be read.
+    pub fn of(document: &Document, show: impl FnMut(&str) -> bool) -> Presented {
+        Presented { class: document.class.clone(), shown: document.show(show) }
+    }
+
+    /// Parses a presented instruction and checks the shown fields against the class.
+    pub fn parse(bytes: &[u8]) -> Result<Presented, InstructionError> {
+        let mut parts = Parts::new("presented", cbor::decode(bytes, INSTRUCTION_MAX)?)?;
+        parts.constant("version", 1)?;
+        let class = parts.text("class")?;
+        let hidden = parts.value("hidden")?;
+        let fields = parts.value("fields")?;
+        parts.end()?;
+        let shown = Shown::from_value(cbor::Value::Array(vec![hidden, fields]))?;
+        shown.id(&class)?;
+        Ok(Presented { class, shown })
+    }
+
+    /// The one spelling of it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut parts = vec![cbor::uint(1), cbor::text(&self.class)];
+        if let cbor::Value::Array(shown) = self.shown.to_value() {
+            parts.extend(shown);
+        }
+        cbor::encode(&cbor::Value::Array(parts))
+    }
+
+    /// The instruction's id, as [`Document::id`] gives it.
+    pub fn id(&self) -> Result<Hash, InstructionError> {
+        self.shown.id(&self.class)
     }
 }
 

@@ -44,6 +44,7 @@ pub mod instruction;
 pub mod key_change;
 pub mod metadata;
 pub mod opening;
+pub mod request;
 pub mod status;
 
 pub mod cose;
@@ -63,7 +64,7 @@ pub mod verify;
 pub use credential::{Claims, Credential, IssuingKey};
 pub use entry::{Entry, Kind};
 pub use genesis::Genesis;
-pub use instruction::{Document, Field, Shown};
+pub use instruction::{Document, Field, Presented, Shown};
 pub use metadata::Metadata;
 pub use opening::{AnyOpening, Opening, OtherOpening};
 pub use profile::Profile;

@@ -8,7 +8,8 @@ use scal3::instruction::Value as FieldValue;
 use scal3::key_change::{KeyChange, Role, SignedKey};
 use scal3::opening::Evidence;
 use scal3::{
-    Change, Claims, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening, Profile, StatusChange, cbor,
+    Change, Claims, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening, Presented, Profile, StatusChange,
+    cbor,
 };
 use serde_json::Value;
 
@@ -100,6 +101,7 @@ fn what_the_code_writes_is_what_the_schemas_say() {
 
     let written: Vec<(&str, Vec<u8>)> = vec![
         ("instruction", document().to_bytes()),
+        ("presented", Presented::of(&document(), |name| name != "reference").to_bytes()),
         ("metadata", metadata().to_bytes()),
         ("opening", opening.to_bytes()),
         ("opening", status(Change::Revoked("lost".into())).opening([0; 32]).to_bytes()),

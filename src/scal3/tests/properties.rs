@@ -10,7 +10,7 @@ use scal3::key_change::KeyChange;
 use scal3::opening::Evidence;
 use scal3::{
     AnyOpening, Change, Claims, Credential, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening,
-    OtherOpening, Profile, Shown, StatusChange, cbor,
+    OtherOpening, Presented, Profile, Shown, StatusChange, cbor,
 };
 
 fn hash() -> impl Strategy<Value = Hash> {
@@ -349,4 +349,25 @@ fn nothing_that_a_person_authorises_is_printed() {
         assert!(!printed.contains(leak), "{leak} in {printed}");
     }
     assert!(printed.contains("Text(11 bytes)"), "{printed}");
+}
+
+#[test]
+fn what_is_hidden_changes_nothing_about_the_instruction() {
+    let field = |name: &str, value| Field { salt: [name.len() as u8; 16], name: name.into(), value };
+    let document = Document {
+        class: "document.sign".into(),
+        fields: vec![
+            field("name", Value::Text("lease.pdf".into())),
+            field("payload_digest", Value::Bytes(vec![9; 32])),
+        ],
+    };
+    for hide in 0..4_u8 {
+        let presented = Presented::of(&document, |name| hide & if name == "name" { 1 } else { 2 } == 0);
+        assert_eq!(presented.id(), Ok(document.id()));
+        let bytes = presented.to_bytes();
+        assert_eq!(Presented::parse(&bytes).as_ref(), Ok(&presented));
+        for length in 0..bytes.len() {
+            assert!(Presented::parse(&bytes[..length]).is_err());
+        }
+    }
 }
