@@ -6,7 +6,7 @@
 
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
-use scal3::index_key::{Stream, stream_key};
+use scal3::index_key::{LabelSecret, Stream};
 use scal3::instruction::{CLASS_ACTIVATE, Value};
 use scal3::metadata::{self, Ext, Metadata};
 use scal3::verify::Submitted;
@@ -98,8 +98,8 @@ impl Provider {
         // The provider checks every part of what it got before it issues.
         let agreed = kem.agree(enrolment.shares.encapsulated())?;
         ProviderShare::open(&context, &enrolment, &kem.public_key(), &agreed)?;
-        let label_secret: [u8; 32] = random()?;
-        let stream = |stream| stream_key(&label_secret, &enrolment_id, stream);
+        let label_secret = LabelSecret::from_bytes(random()?);
+        let stream = |stream| label_secret.stream_key(&enrolment_id, stream);
         let claims = Claims {
             origin: self.origin.clone(),
             provider: scal3::credential::provider_id(&public(&self.issuing)?),
@@ -144,7 +144,7 @@ pub struct Subscriber<P> {
     policy: Hash,
     sequence: u64,
     previous: Hash,
-    label_secret: [u8; 32],
+    label_secret: LabelSecret,
     device: SigningKey,
     secret: DeviceSecret,
     pin: String,
@@ -180,7 +180,7 @@ impl<P: Profile> Subscriber<P> {
 
     /// The metadata of the next record. The challenge is filled in by [`Subscriber::authorise`].
     pub fn metadata(&self, class: &str, seen: &TreeHead, now_ms: u64) -> Metadata {
-        let own = stream_key(&self.label_secret, &self.claims.enrolment_id, Stream::Own);
+        let own = self.label_secret.stream_key(&self.claims.enrolment_id, Stream::Own);
         Metadata {
             origin: self.claims.origin.clone(),
             provider: self.claims.provider,

@@ -7,7 +7,7 @@ use common::ChaCha20;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use rand_core::Rng;
-use scal3::index_key::{Stream, stream_key};
+use scal3::index_key::{LabelSecret, Stream};
 use scal3::instruction::Value;
 use scal3::metadata::Ext;
 use scal3::record::Record;
@@ -37,7 +37,7 @@ fn life<P: Profile>(profile: scal3::Profile) {
     let device = SigningKey::from_slice(&[0x32; 32]).unwrap();
     let device_key = public(&device);
     let enrolment_id = Hash([0x33; 32]);
-    let label_secret = [0x34; 32];
+    let label_secret = LabelSecret::from_bytes([0x34; 32]);
 
     let kem = MasterSecret::draw(&mut rng).kem_key(&enrolment_id);
     let recipient = kem.public_key();
@@ -51,7 +51,7 @@ fn life<P: Profile>(profile: scal3::Profile) {
     drop(open());
 
     let issuing_key = IssuingKey::parse(&public(&issuing)).unwrap();
-    let stream = |stream| stream_key(&label_secret, &enrolment_id, stream);
+    let stream = |stream| label_secret.stream_key(&enrolment_id, stream);
     let claims = Claims {
         origin: ORIGIN.into(),
         provider: issuing_key.provider(),

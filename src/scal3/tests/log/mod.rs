@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+use std::rc::Rc;
+
 use p256::ecdsa::signature::Signer;
 use p256::elliptic_curve::PrimeField;
 use p256::elliptic_curve::sec1::ToSec1Point;
@@ -12,7 +14,7 @@ use p256::{ProjectivePoint, Scalar};
 use scal3::credential::{IssuingKey, provider_id};
 use scal3::entry::Entry;
 use scal3::fold::{Fold, Step};
-use scal3::index_key::{Stream, stream_key};
+use scal3::index_key::{LabelSecret, Stream};
 use scal3::instruction::{CLASS_ACTIVATE, Value};
 use scal3::opening::{Evidence, commitment};
 use scal3::point::Point;
@@ -76,16 +78,16 @@ pub fn flip_s(signature: &mut [u8]) {
 pub struct Person {
     pub joint: Scalar,
     pub device: Scalar,
-    pub label_secret: [u8; 32],
+    pub label_secret: Rc<LabelSecret>,
     pub claims: Claims,
 }
 
 impl Person {
     pub fn new(name: &str, profile: Profile) -> Person {
         let [joint, device] = ["joint", "device"].map(|key| secret(&format!("{name} {key}")));
-        let label_secret = tagged("test/label", name.as_bytes()).0;
+        let label_secret = Rc::new(LabelSecret::from_bytes(tagged("test/label", name.as_bytes()).0));
         let enrolment_id = tagged("test/enrolment", name.as_bytes());
-        let label = |stream| stream_key(&label_secret, &enrolment_id, stream).label();
+        let label = |stream| label_secret.stream_key(&enrolment_id, stream).label();
         let claims = Claims {
             origin: ORIGIN.into(),
             provider: provider_id(&public(&secret("issuer"))),
@@ -112,7 +114,7 @@ impl Person {
     }
 
     pub fn index_key(&self, sequence: u64) -> Hash {
-        stream_key(&self.label_secret, &self.claims.enrolment_id, Stream::Own).index_key(sequence)
+        self.label_secret.stream_key(&self.claims.enrolment_id, Stream::Own).index_key(sequence)
     }
 
     pub fn credential_bytes(&self) -> Vec<u8> {
