@@ -90,7 +90,7 @@ impl Report {
 ///
 /// Witnesses are not among them: whether a head needs a quorum is for the trust file to say, and a quorum
 /// that is asked for and not met has failed.
-const AUTHORISED: &[&str] = &[
+pub const AUTHORISED: &[&str] = &[
     "log",
     "included",
     "opening",
