@@ -35,6 +35,9 @@ pub mod recovery;
 // What reads everything again.
 pub mod fsck;
 
+// What the provider signs and seals with.
+pub mod keys;
+
 // What surrounds it: the network, the operator.
 pub mod cli;
 pub mod config;

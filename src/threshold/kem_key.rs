@@ -4,6 +4,8 @@
 //! ikm     = HMAC-SHA-256(master secret, "solelog/user-kem/v1" || 0x00 || enrolment_id)
 //! (sk,pk) = DeriveKeyPair(ikm)               RFC 9180, DHKEM(P-256, HKDF-SHA256)
 //! agreed  = x coordinate of sk * E           32 bytes: all that a hardware module must compute
+//!
+//! derived = HMAC-SHA-256(master secret, "solelog/provider-secret/v1" || 0x00 || length of purpose: u64 BE || purpose || context)
 //! ```
 //! RFC 9180: <https://www.rfc-editor.org/rfc/rfc9180#section-7.1.3>.
 //!
@@ -54,6 +56,18 @@ impl MasterSecret {
             Some(key) => key,
             None => unreachable!("DeriveKeyPair gives scalars from 1 to n - 1"),
         }
+    }
+
+    /// A secret of the provider's own for one purpose. Two purposes share nothing, and none of them says anything about
+    /// users' keys. The context is whatever tells two secrets of one purpose apart: an id, or nothing.
+    pub fn derive(&self, purpose: &'static str, context: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut prf = hmac_sha256(self.0.expose());
+        prf.update(b"solelog/provider-secret/v1\0");
+        // The length marks the seam: no purpose with its context spells another one with its own.
+        prf.update(&(purpose.len() as u64).to_be_bytes());
+        prf.update(purpose.as_bytes());
+        prf.update(context);
+        Zeroizing::new(*finish(prf).expose())
     }
 }
 
@@ -170,5 +184,52 @@ impl fmt::Debug for KemPublicKey {
         f.write_str("KemPublicKey(")?;
         self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counting() -> MasterSecret {
+        MasterSecret::from_bytes(core::array::from_fn(|i| i as u8))
+    }
+
+    /// Computed with Python's `hmac`.
+    #[test]
+    fn derived_secrets_are_those_of_the_formula() {
+        let ids: [u8; 32] = core::array::from_fn(|i| i as u8);
+        for (purpose, context, expected) in [
+            ("solelog/ticket/v1", &[][..], "5e660bd16b9a71fec6b5411cac773aebdaddf45e49309be8a3d2c352807e70cc"),
+            ("solelog/ticket/v1", b"abc", "28b784b50e91ca427a3003986ad955022a82b752d87a7aaecb232bcacc0bad00"),
+            ("solelog/kept/v1", &ids, "74be06f4a9857de28273b6479b8c1a583b327e4b90b3460ea1c4222026a64dfc"),
+        ] {
+            assert_eq!(hex::encode(*counting().derive(purpose, context)), expected, "{purpose}");
+        }
+    }
+
+    #[test]
+    fn purposes_contexts_and_masters_give_different_secrets() {
+        let other = MasterSecret::from_bytes([9; 32]);
+        let all = [
+            *counting().derive("a", b""),
+            *counting().derive("b", b""),
+            *counting().derive("a", b"b"),
+            *counting().derive("ab", b""),
+            *other.derive("a", b""),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(i + 1).all(|two| two != one), "{i}");
+        }
+    }
+
+    #[test]
+    fn a_context_cannot_spell_the_path_to_a_users_key() {
+        let mut prf = hmac_sha256(counting().0.expose());
+        prf.update(b"solelog/user-kem/v1\0");
+        prf.update(&[7; 32]);
+        let ikm = *finish(prf).expose();
+        assert_ne!(*counting().derive("solelog/user-kem/v1\0", &[7; 32]), ikm);
+        assert_ne!(*counting().derive("", b"solelog/user-kem/v1\0"), ikm);
     }
 }
