@@ -89,7 +89,9 @@ pub trait Lookup {
     /// A credential as it stands.
     fn credential(&self, id: &Hash) -> Result<Option<CredentialState>, ViewError> {
         let found = self.get(&Key::Credential(*id))?;
-        found.map(|v| CredentialState::parse(&v).map_err(|_| ViewError::Damaged("a credential's state"))).transpose()
+        found
+            .map(|v| CredentialState::from_own_store(&v).map_err(|_| ViewError::Damaged("a credential's state")))
+            .transpose()
     }
 }
 
@@ -136,8 +138,7 @@ impl Standing {
 
     /// Opens a credential with the issuing key that its provider claim names, and checks that it is for this log.
     pub fn open_credential(&self, bytes: &[u8]) -> Result<Credential, AppendError> {
-        let claimed = Credential::from_stored(bytes)?;
-        let provider = claimed.claims().provider;
+        let provider = Credential::claimed_provider(bytes)?;
         let key = self.keys.iter().find(|key| key.provider() == provider);
         let key = key.ok_or(CredentialRefusal::Provider { found: provider })?;
         let credential = Credential::open(bytes, key)?;

@@ -98,7 +98,9 @@ pub fn view(
     for (id, state) in &memory.residue {
         filling.put(&Key::Credential(*id), state.clone())?;
         filling.put(&Key::Residue(*id), state.clone())?;
-        filling.subject(&CredentialState::parse(state).map_err(|_| ViewError::Damaged("a credential's state"))?)?;
+        filling.subject(
+            &CredentialState::from_own_store(state).map_err(|_| ViewError::Damaged("a credential's state"))?,
+        )?;
     }
     filling.flush()?;
     Ok(view.apply(round, &[])?)

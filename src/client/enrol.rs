@@ -216,7 +216,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     pub(crate) async fn take_up(&mut self, slot: Slot) -> Result<(), Error> {
         let candidate = self.state.candidate.clone().ok_or(Error::NotEnrolled)?;
         let credential = candidate.credential.ok_or(Error::NotEnrolled)?;
-        let id = Credential::from_stored(credential.as_ref()).map_err(|_| Error::DamagedEnrolment)?.id();
+        let id = Credential::from_own_store(credential.as_ref()).map_err(|_| Error::DamagedEnrolment)?.id();
         let issued_at = self.issued_at(&candidate.dealt, &id, &credential).await?;
         let held = Held {
             id: Hex(id),

@@ -100,7 +100,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let report = verify::verify(receipt, &self.trust.policy);
         // A receipt does not show that a predecessor spoke for a successor. Where the device has one, it is its own
         // credential, of which it compared every claim when it enrolled.
-        let succeeds = Credential::from_stored(held.credential.as_ref())
+        let succeeds = Credential::from_own_store(held.credential.as_ref())
             .is_ok_and(|credential| credential.claims().predecessor.is_some());
         let excused: &[&str] = if succeeds { &["successor"] } else { &[] };
         demand(&report, verify::AUTHORISED, excused)?;

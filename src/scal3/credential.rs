@@ -244,7 +244,7 @@ impl Claims {
 impl Credential {
     /// Parses a credential and verifies that `key` signed it.
     pub fn open(bytes: &[u8], key: &IssuingKey) -> Result<Credential, CredentialError> {
-        let credential = Credential::from_stored(bytes)?;
+        let credential = Credential::read(bytes)?;
         if credential.claims.provider != key.provider() {
             return Err(CredentialError::Provider);
         }
@@ -255,9 +255,19 @@ impl Credential {
         Ok(credential)
     }
 
+    /// Which provider these bytes say they are from, so that its key can be found. Nothing else of them counts before
+    /// [`Credential::open`].
+    pub fn claimed_provider(bytes: &[u8]) -> Result<Hash, CredentialError> {
+        Ok(Credential::read(bytes)?.claims.provider)
+    }
+
     /// Reads back a credential that this program itself stored after it had opened it: everything is checked but the
-    /// signature. Never for bytes from anywhere else.
-    pub fn from_stored(bytes: &[u8]) -> Result<Credential, CredentialError> {
+    /// signature, which is not verified again. Never for bytes from anywhere else.
+    pub fn from_own_store(bytes: &[u8]) -> Result<Credential, CredentialError> {
+        Credential::read(bytes)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Credential, CredentialError> {
         if bytes.len() > CREDENTIAL_MAX {
             return Err(CborError::TooLong { len: bytes.len(), max: CREDENTIAL_MAX }.into());
         }

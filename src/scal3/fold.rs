@@ -516,8 +516,7 @@ impl Fold {
     }
 
     fn issue(&mut self, entry: &Entry, index: u64, id: &Hash, bytes: &[u8]) -> Result<bool, Wrong> {
-        let claims = Credential::from_stored(bytes)?;
-        let provider = claims.claims().provider;
+        let provider = Credential::claimed_provider(bytes)?;
         let key = self.issuing_keys.iter().find(|key| provider_id(key.as_bytes()) == provider);
         let credential = Credential::open(bytes, key.ok_or(CredentialError::Provider)?)?;
         if credential.id() != *id || credential.claims().origin != self.genesis.origin {

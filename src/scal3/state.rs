@@ -332,17 +332,17 @@ impl CredentialState {
         ]))
     }
 
-    /// Reads a state back from a store of one's own. The provider's signature in it is not
-    /// verified again.
+    /// Reads a state back from a store of one's own. The provider's signature in it is not verified again. Never for
+    /// bytes from anywhere else.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn parse(bytes: &[u8]) -> Result<CredentialState, StateError> {
+    pub fn from_own_store(bytes: &[u8]) -> Result<CredentialState, StateError> {
         let value = cbor::decode(bytes, CREDENTIAL_MAX.saturating_add(METADATA_MAX))?;
         let mut parts = Parts::new("state", value)?;
         parts.constant("version", 1)?;
         let state = CredentialState {
-            credential: Credential::from_stored(&parts.bytes("credential")?)?,
+            credential: Credential::from_own_store(&parts.bytes("credential")?)?,
             issued_at: parts.uint("issued_at")?,
             next_sequence: parts.uint("next_sequence")?,
             previous: parts.hash("previous")?,

@@ -29,7 +29,7 @@ fn read_all(bytes: &[u8]) {
         }
     }
     let _ = Submitted::parse(bytes);
-    if let Ok(state) = CredentialState::parse(bytes) {
+    if let Ok(state) = CredentialState::from_own_store(bytes) {
         assert_eq!(state.to_bytes(), bytes);
     }
     let _ = Fold::start(bytes);

@@ -174,7 +174,7 @@ fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
         KeyChange::parse(bytes).ok().map(|read| read.to_bytes()),
         StatusChange::parse(bytes).ok().map(|read| read.to_bytes()),
         Claims::parse(bytes).ok().map(|read| read.to_bytes()),
-        Credential::from_stored(bytes).ok().map(|read| read.as_bytes().to_vec()),
+        Credential::from_own_store(bytes).ok().map(|read| read.as_bytes().to_vec()),
         cbor::decode(bytes, bytes.len()).ok().map(|read| cbor::encode(&read)),
     ]
     .into_iter()
@@ -314,7 +314,7 @@ fn a_shown_part_with_hidden_fields_out_of_order_is_refused() {
 
 #[test]
 fn a_credential_longer_than_allowed_is_refused_before_it_is_read() {
-    let refused = Credential::from_stored(&[0xff; 20_000]).unwrap_err();
+    let refused = Credential::from_own_store(&[0xff; 20_000]).unwrap_err();
     assert!(matches!(refused, CredentialError::Cbor(cbor::CborError::TooLong { .. })));
 }
 
