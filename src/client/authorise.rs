@@ -19,6 +19,7 @@ use threshold::{
 };
 use tlog::note::Note;
 use tlog::policy::PolicyError;
+use tlog::proof_file::ProofFile;
 use tlog::{TreeHead, TreeSize};
 
 use crate::base64::Bytes;
@@ -61,7 +62,8 @@ enum Settled {
 impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     /// Authorises an instruction, showing all of it to the provider.
     ///
-    /// If this same document was answered for before and the log took it, that is found out first and it is not done twice.
+    /// If this same document was the last that was answered for, and the log took it, that is found out first and it is not
+    /// done twice. To do a thing twice, make two documents: their salts differ.
     ///
     /// # Errors
     /// [`Error`]. After [`Error::Unsettled`] the instruction may be in the log.
@@ -116,9 +118,11 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         show: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Authorised, Error> {
         document.check()?;
-        if let Some(done) = self.reconcile_in(slot).await?
-            && is_of(&done, document)
-        {
+        let done = match self.reconcile_in(slot).await? {
+            Some(done) => Some(done),
+            None => self.last_done(slot)?,
+        };
+        if let Some(done) = done.filter(|done| is_of(done, document)) {
             return Ok(done);
         }
         self.refresh().await?;
@@ -135,6 +139,15 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         self.check_intent(slot, document, &intent)?;
         let seen = self.check_head(&intent).await?;
         self.answer(slot, document, pin, &intent, &seen).await
+    }
+
+    /// The last record of the credential, by the receipt that was kept before the state was saved.
+    fn last_done(&self, slot: Slot) -> Result<Option<Authorised>, Error> {
+        let held = self.state.slot(slot).ok_or(Error::NotEnrolled)?;
+        let Some(sequence) = held.sequence.checked_sub(1) else { return Ok(None) };
+        let Some(receipt) = self.kept(&held.id.0, sequence)? else { return Ok(None) };
+        let index = ProofFile::parse(receipt.proof.as_bytes()).ok().map(|file| file.index.get());
+        Ok(index.map(|index| Authorised { sequence, index, receipt, outcome: None }))
     }
 
     async fn intent(
@@ -245,7 +258,11 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             }
             Err(ProviderError::Refused(problem)) if is_final(&problem) => Err(ProviderError::Refused(problem).into()),
             // The answer may be on its way, or have been lost on its way back.
-            Err(_) => self.reconcile_in(slot).await?.ok_or(Error::Unsettled),
+            Err(_) => match self.reconcile_in(slot).await? {
+                Some(done) if is_of(&done, document) => Ok(done),
+                Some(_) => Err(Error::PlaceTaken),
+                None => Err(Error::Unsettled),
+            },
         }
     }
 

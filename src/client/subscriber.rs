@@ -71,6 +71,9 @@ pub enum Error {
     /// document again: it will not be done twice.
     #[error("the answer was sent, and the log does not show it yet: reconcile before you tell anybody that it failed")]
     Unsettled,
+    /// Another answer of this device took the place, so this one can't enter the log. Authorise again.
+    #[error("an earlier instruction took this one's place, and this one was not done: authorise it again")]
+    PlaceTaken,
     /// So many answers are unsettled that the device can't tell any more apart. Wait until they have expired.
     #[error("too many answers are unsettled; wait {wait_s} s")]
     TooManyUnsettled {
