@@ -327,13 +327,13 @@ async fn what_waits_is_bounded() {
         c.limits.waiting_bytes = 4096;
     })
     .await;
-    let answer = log.post("/v1/records", "application/cbor", vec![0x40; 5000]).send().await.expect("answer");
+    let answer = log.post("/v1/records", "application/cbor", vec![0x40; 4097]).send().await.expect("answer");
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key("retry-after"));
     let problem: Json = answer.json().await.expect("JSON");
     assert_eq!(problem["type"], "/problems/busy");
-    let answer = log.post("/v1/records", "application/cbor", vec![0x40; 4000]).send().await.expect("answer");
-    assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "the bytes came back");
+    let answer = log.post("/v1/records", "application/cbor", vec![0x40; 4096]).send().await.expect("answer");
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "what fits exactly is read, and judged");
     log.stop().await;
 }
 

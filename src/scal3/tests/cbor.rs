@@ -106,6 +106,8 @@ fn declared_lengths_and_depths_cost_nothing() {
     let allowed = [&[0x81; 8][..], &[0]].concat();
     assert!(cbor::decode(&allowed, 9).is_ok());
     assert_eq!(cbor::decode(&allowed, 8), Err(CborError::TooLong { len: 9, max: 8 }));
+    let one_more = [&[0x81; 9][..], &[0]].concat();
+    assert_eq!(cbor::decode(&one_more, 10), Err(CborError::Depth));
 }
 
 #[test]

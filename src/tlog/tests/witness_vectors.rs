@@ -147,10 +147,26 @@ mod properties {
     use tlog::note::Note;
     use tlog::proof::ConsistencyProof;
     use tlog::tree::{TreeHead, TreeSize};
-    use tlog::witness::{AddCheckpoint, parse_size, write_size};
+    use tlog::witness::{AddCheckpoint, RequestError, parse_size, write_size};
 
     fn size() -> impl Strategy<Value = TreeSize> {
         (0..=i64::MAX as u64).prop_map(|size| TreeSize::new(size).unwrap())
+    }
+
+    fn request(old_size: TreeSize, size: TreeSize, hashes: Vec<Hash>, seed: [u8; 32]) -> AddCheckpoint {
+        let origin = Origin::new("example.com/log").unwrap();
+        let head = TreeHead { size, root: Hash(seed) };
+        let signer = Signer::note(KeyName::new("example.com/log").unwrap(), &seed);
+        let note = Note::sign(&Checkpoint::new(origin, head).to_text(), &signer).unwrap();
+        AddCheckpoint { old_size, proof: ConsistencyProof { hashes }, note }
+    }
+
+    #[test]
+    fn a_proof_of_63_hashes_is_read_and_one_of_64_is_not() {
+        let size = TreeSize::new(1 << 62).unwrap();
+        let of = |hashes| request(size, size, vec![Hash([1; 32]); hashes], [2; 32]);
+        assert_eq!(AddCheckpoint::parse(&of(63).to_bytes()), Ok(of(63)));
+        assert_eq!(AddCheckpoint::parse(&of(64).to_bytes()), Err(RequestError::TooManyHashes));
     }
 
     proptest! {
@@ -161,11 +177,7 @@ mod properties {
             hashes in prop::collection::vec(any::<[u8; 32]>().prop_map(Hash), 0..=63),
             seed in any::<[u8; 32]>(),
         ) {
-            let origin = Origin::new("example.com/log").unwrap();
-            let head = TreeHead { size, root: Hash(seed) };
-            let signer = Signer::note(KeyName::new("example.com/log").unwrap(), &seed);
-            let note = Note::sign(&Checkpoint::new(origin, head).to_text(), &signer).unwrap();
-            let request = AddCheckpoint { old_size, proof: ConsistencyProof { hashes }, note };
+            let request = request(old_size, size, hashes, seed);
             prop_assert_eq!(AddCheckpoint::parse(&request.to_bytes()), Ok(request));
         }
 
