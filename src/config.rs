@@ -154,6 +154,8 @@ pub struct Http {
     pub header_timeout_ms: u64,
     /// How long the body of a request may take.
     pub body_timeout_ms: u64,
+    /// How long a peer may take nothing of its answer.
+    pub write_timeout_ms: u64,
     /// How long open requests may go on after a stop was asked for.
     pub shutdown_timeout_ms: u64,
 }
@@ -226,7 +228,12 @@ impl Default for Pace {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { header_timeout_ms: 10_000, body_timeout_ms: 10_000, shutdown_timeout_ms: 20_000 }
+        Http {
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 10_000,
+            write_timeout_ms: 30_000,
+            shutdown_timeout_ms: 20_000,
+        }
     }
 }
 
@@ -359,6 +366,11 @@ pub const FIELDS: &[Field] = &[
     ),
     number("http.header_timeout_ms", "10000", "How long the head of a request may take to arrive."),
     number("http.body_timeout_ms", "10000", "How long the body of a request may take to arrive."),
+    number(
+        "http.write_timeout_ms",
+        "30000",
+        "How long a peer may take nothing of an answer that waits for it, before its connection is ended.",
+    ),
     number("http.shutdown_timeout_ms", "20000", "How long requests under way may go on after SIGTERM."),
     text("logging.format", "\"text\"", "\"text\" for people or \"json\" for machines; on standard error."),
     text("logging.filter", "\"info\"", "What is said, as a `tracing` filter: \"info\", \"warn\", \"solelog=debug\"."),
@@ -576,6 +588,7 @@ impl Config {
         for (field, value) in [
             ("http.header_timeout_ms", self.http.header_timeout_ms),
             ("http.body_timeout_ms", self.http.body_timeout_ms),
+            ("http.write_timeout_ms", self.http.write_timeout_ms),
             ("pace.patience_ms", self.pace.patience_ms),
             ("witnesses.timeout_ms", self.witnesses.timeout_ms),
         ] {

@@ -1,7 +1,7 @@
 //! The listener: connections in, requests to the router, and an end that lets open requests finish.
 //!
 //! What axum's own server leaves open is closed here: a peer that sends its first request slowly or not at all is cut
-//! off, there are only so many connections, and small answers leave at once (with Nagle's algorithm on, HTTP/2 was
+//! off, and so is one that does not take its answer; there are only so many connections, and small answers leave at once (with Nagle's algorithm on, HTTP/2 was
 //! measured to be six times slower).
 
 use std::future::Future;
@@ -21,11 +21,15 @@ use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::stall::Watch;
+
 /// How a listener treats its peers.
 #[derive(Debug, Clone, Copy)]
 pub struct Manners {
     /// How long the head of a request may take to arrive.
     pub header_timeout: Duration,
+    /// How long an answer may wait for its peer to take the next part of it.
+    pub write_timeout: Duration,
     /// How long open requests may go on after the end.
     pub shutdown_timeout: Duration,
     /// The most connections.
@@ -38,7 +42,7 @@ const HEAD_BYTES: usize = 16 << 10;
 /// Requests on one HTTP/2 connection at a time.
 const STREAMS: u32 = 64;
 
-/// How long a connection may live. Whoever holds one open without reading must come again, and gives up what it held.
+/// How long a connection may live. Whoever takes answers drop by drop must come again, and gives up what it held.
 const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 
 /// Serves until `stop` resolves, then lets open requests finish.
@@ -109,13 +113,17 @@ fn connection(
     let began = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&began);
     let router = TowerToHyperService::new(router);
+    let watch = Watch::new();
+    let stream = watch.socket(stream);
+    let answers = watch.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
-        router.call(request)
+        let (answer, watch) = (router.call(request), answers.clone());
+        async move { answer.await.map(|answer| answer.map(|body| watch.body(body))) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
-    async move {
+    let lived = async move {
         let mut connection = std::pin::pin!(connection);
         // Until the first request nothing else watches the clock: which version of HTTP it is going to be is not known.
         if tokio::time::timeout(manners.header_timeout, connection.as_mut()).await.is_ok()
@@ -127,6 +135,12 @@ fn connection(
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended"),
             Err(_) => tracing::debug!("a connection was as old as one may get"),
+        }
+    };
+    async move {
+        tokio::select! {
+            () = lived => {}
+            () = watch.stalled(manners.write_timeout) => tracing::debug!("a peer did not take its answer"),
         }
     }
 }

@@ -23,6 +23,7 @@ mod proofs;
 mod read;
 pub mod receipts;
 mod records;
+mod stall;
 
 use std::any::Any;
 use std::future::Future;
@@ -131,6 +132,7 @@ impl App {
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let manners = listen::Manners {
             header_timeout: Duration::from_millis(self.config().http.header_timeout_ms),
+            write_timeout: Duration::from_millis(self.config().http.write_timeout_ms),
             shutdown_timeout: Duration::from_millis(self.config().http.shutdown_timeout_ms),
             connections: self.config().limits.connections,
         };
