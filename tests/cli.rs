@@ -182,6 +182,26 @@ async fn a_log_is_made_run_stopped_and_checked() {
         1,
         "only the checkpoint is written again"
     );
+    // What is there with other bytes is left as it is, whatever its length, and so is the checkpoint.
+    let served = std::fs::read(Path::new(&exported).join("checkpoint")).expect("checkpoint");
+    for name in ["tile/entries/000.p/2", "tile/0/000.p/2"] {
+        let file = Path::new(&exported).join(name);
+        let right = std::fs::read(&file).expect(name);
+        let flipped: Vec<u8> = right.iter().map(|byte| byte ^ 1).collect();
+        for other in [flipped, [&right[..], &[0]].concat(), right[1..].to_vec(), Vec::new()] {
+            std::fs::write(&file, &other).expect("written");
+            std::fs::write(Path::new(&exported).join("checkpoint"), b"as it was").expect("written");
+            let refused = ends(1, &["--json", "export", "--config", config, &exported]);
+            let error = refused["error"].as_str().expect("error");
+            assert!(error.contains(name) && error.contains("is there with other bytes"), "{error}");
+            assert_eq!(std::fs::read(&file).expect(name), other);
+            assert_eq!(std::fs::read(Path::new(&exported).join("checkpoint")).expect("checkpoint"), b"as it was");
+        }
+        std::fs::write(&file, right).expect("written");
+        let folder = std::fs::read_dir(file.parent().expect("a folder")).expect("a folder");
+        assert_eq!(folder.count(), 1, "nothing but the object is left in its folder");
+    }
+    std::fs::write(Path::new(&exported).join("checkpoint"), served).expect("written");
     for name in ["tile/entries/000.p/2", "tile/0/000.p/2"] {
         let (ours, theirs) = (Path::new(&exported).join(name), place.root.join("data/log").join(name));
         assert_eq!(std::fs::read(ours).expect(name), std::fs::read(theirs).expect(name));
@@ -204,6 +224,38 @@ async fn a_log_is_made_run_stopped_and_checked() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     ends(1, &["--json", "export", "--config", config, &place.path("never")]);
     assert!(!Path::new(&place.path("never")).join("checkpoint").exists(), "a wrong export has no checkpoint");
+}
+
+/// A server that answers each request with that head and then says `x` for ever, or nothing at all.
+fn wrong_server(head: &'static str, talks: bool) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
+    let url = format!("http://{}", listener.local_addr().expect("address"));
+    std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("a connection");
+        let mut asked = [0; 1024];
+        let _ = peer.read(&mut asked).and_then(|_| peer.write_all(head.as_bytes()));
+        while talks && peer.write_all(&[b'x'; 4096]).is_ok() {}
+        // Silent, until the other side hangs up.
+        let _ = peer.read(&mut asked);
+    });
+    url
+}
+
+#[test]
+fn an_export_from_a_server_has_limits_in_bytes_and_in_time() {
+    let place = Place::new();
+    let into = place.path("export");
+    let of = |url: &str| ends(7, &["--json", "export", "--timeout", "1", "--url", url, &into]);
+    let endless = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+    let said = of(&wrong_server(endless, true));
+    assert_eq!(said["error"], "checkpoint: the answer is longer than 131072 bytes, the most it can be");
+    for head in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nlog.example"] {
+        let said = of(&wrong_server(head, false));
+        assert_eq!(said["error"], "checkpoint: no answer in time", "{head:?}");
+        assert!(said["next"].as_str().expect("next").contains("--timeout"), "{said}");
+    }
+    assert!(!Path::new(&into).exists(), "nothing was written");
 }
 
 #[test]

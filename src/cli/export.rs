@@ -3,15 +3,20 @@
 //! Only the checkpoint and the entries are read. Every tile is computed from them, and the checkpoint is written last and
 //! only if it is what they make: an export that ends well is right and whole. It has every partial tile and bundle that
 //! its checkpoint needs, as C2SP asks of static hosting.
+//!
+//! A server elsewhere is not trusted: each answer has a limit in bytes, by what it can be at most, and in time. A file has
+//! its name only when all of its bytes are on the disk, and a tile or bundle that is there is never replaced.
 
 use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path as File, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tlog::checkpoint::Checkpoint;
-use tlog::note::Note;
+use tlog::note::{MAX_NOTE, Note};
 use tlog::tile::{EntriesPath, Path};
 use tlog::{Edge, LeafHash, TreeSize, bundle};
 
@@ -31,6 +36,9 @@ pub struct Export {
     /// Read a running log from there instead. It may be any C2SP log.
     #[arg(long, conflicts_with = "config")]
     url: Option<String>,
+    /// How many seconds one answer of that server may take, from connecting to its last byte.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
     /// Where to write. Files that are there already are left alone.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
@@ -52,11 +60,31 @@ impl Source {
                 .map_err(|e| failed(&e))?
                 .ok_or_else(|| failed(&"is missing").next("run: solelog fsck")),
             Source::Web { client, base, runtime } => runtime.block_on(async {
-                let answer = client.get(format!("{base}/{name}")).send().await.map_err(|e| failed(&e))?;
-                let answer = answer.error_for_status().map_err(|e| failed(&e))?;
-                Ok(answer.bytes().await.map_err(|e| failed(&e))?.to_vec())
+                let unsaid = |error: reqwest::Error| match error.is_timeout() {
+                    true => failed(&"no answer in time").next("try again, or allow it longer with --timeout SECONDS"),
+                    false => failed(&error),
+                };
+                let answer = client.get(format!("{base}/{name}")).send().await.map_err(unsaid)?;
+                let mut answer = answer.error_for_status().map_err(unsaid)?;
+                let (mut bytes, limit) = (Vec::new(), longest(path));
+                while let Some(part) = answer.chunk().await.map_err(unsaid)? {
+                    if bytes.len() + part.len() > limit {
+                        return Err(failed(&format!("the answer is longer than {limit} bytes, the most it can be")));
+                    }
+                    bytes.extend_from_slice(&part);
+                }
+                Ok(bytes)
             }),
         }
+    }
+}
+
+/// The longest that an object can be.
+fn longest(path: &Path) -> usize {
+    match path {
+        Path::Checkpoint => MAX_NOTE,
+        Path::Tile(tile) => tile.byte_len(),
+        Path::Entries(entries) => usize::from(entries.width) * (2 + bundle::MAX_ENTRY),
     }
 }
 
@@ -114,7 +142,8 @@ impl Export {
 
     fn source(&self) -> Result<Source, Failure> {
         if let Some(url) = &self.url {
-            let client = reqwest::Client::builder().build().map_err(|e| Failure::new(Exit::System, e))?;
+            let time = Duration::from_secs(self.timeout);
+            let client = reqwest::Client::builder().timeout(time).build().map_err(|e| Failure::new(Exit::System, e))?;
             return Ok(Source::Web { client, base: url.trim_end_matches('/').to_owned(), runtime: runtime()? });
         }
         let which = self
@@ -134,23 +163,51 @@ impl Export {
     }
 
     /// Writes one object, unless it is there. Gives how many files were written.
+    ///
+    /// The name is made only when the bytes are on the disk, and never taken from another file: an object is immutable,
+    /// and what was served under its name once must be served for ever. The names themselves are synced at the end.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<u64, Failure> {
         let file = self.dir.join(path.path());
-        let failed = system(format!("cannot write {}", file.display()));
-        if fs::metadata(&file).is_ok_and(|m| m.len() == bytes.len() as u64) {
-            return match fs::read(&file) {
-                Ok(there) if there == bytes => Ok(0),
-                Ok(_) => Err(Failure::new(Exit::Failed, format!("{} is there with other bytes", file.display()))
-                    .next("is this the export of another log? choose an empty folder")),
-                Err(error) => Err(failed(error)),
-            };
+        let failed = |error| system(format!("cannot write {}", file.display()))(error);
+        if is_there(&file, bytes)? {
+            return Ok(0);
         }
-        let written = match file.parent() {
-            Some(folder) => fs::create_dir_all(folder).and_then(|()| fs::write(&file, bytes)),
-            None => fs::write(&file, bytes),
-        };
-        written.map(|()| 1).map_err(failed)
+        let folder = file.parent().unwrap_or(&self.dir);
+        fs::create_dir_all(folder).map_err(failed)?;
+        let temporary = file.with_file_name(format!(".export.{}.tmp", std::process::id()));
+        let made = fs::File::create(&temporary)
+            .and_then(|mut made| made.write_all(bytes).and_then(|()| made.sync_all()))
+            .and_then(|()| fs::hard_link(&temporary, &file));
+        let removed = fs::remove_file(&temporary);
+        match made {
+            // Somebody was faster. What matters is what is there now.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                is_there(&file, bytes)?.then_some(0).ok_or(failed(error))
+            }
+            made => made.and(removed).map(|()| 1).map_err(failed),
+        }
     }
+}
+
+/// Whether a file is there already. One with other bytes is an error: nothing can be written in its place.
+fn is_there(file: &File, bytes: &[u8]) -> Result<bool, Failure> {
+    let failed = |error| system(format!("cannot read {}", file.display()))(error);
+    let length = match fs::metadata(file) {
+        Ok(there) => there.len(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    if length == bytes.len() as u64 && fs::read(file).map_err(failed)? == bytes {
+        return Ok(true);
+    }
+    let different = format!(
+        "{} is there with other bytes ({length} of them, not {}), and a tile or bundle never changes",
+        file.display(),
+        bytes.len()
+    );
+    Err(Failure::new(Exit::Failed, different).next(
+        "is this the export of another log, or an old one that was cut short? look at the file, or choose an empty folder",
+    ))
 }
 
 /// The bundle of that number in a tree of that size.
