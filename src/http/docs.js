@@ -20,12 +20,15 @@ const typeOf = (schema) => {
   if (!schema) return "";
   if (schema.$ref) return make("a", { href: "#type-" + nameOf(schema.$ref) }, nameOf(schema.$ref));
   const options = schema.oneOf || schema.anyOf || schema.allOf;
-  if (options) return join(options.map(typeOf), " or ");
+  if (options) return join(options.filter((option) => option.type !== "null").map(typeOf), " or ");
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   const types = Array.isArray(schema.type) ? schema.type.filter((type) => type !== "null") : [schema.type || "any"];
   if (types[0] === "array") return join(["array of ", typeOf(schema.items)], "");
   return types.join(" or ");
 };
+
+// Of a type that may be missing, the description stands with the type.
+const described = (schema) => schema.description || (schema.oneOf || schema.anyOf || schema.allOf || []).find((option) => option.description)?.description;
 
 const join = (parts, between) => {
   const span = make("span");
@@ -41,8 +44,12 @@ const contents = (content) =>
   join(Object.entries(content || {}).map(([kind, media]) => join([make("code", {}, kind), " ", typeOf(media.schema)], "")), ", ");
 
 const curl = (method, path, operation) => {
-  const query = (operation.parameters || []).filter((p) => p.in === "query" && p.required).map((p) => `${p.name}=1`).join("&");
-  const url = location.origin + path.replace("{path}", "0/000.p/1").replace("{at}", "1").replace("{index}", "1") + (query ? "?" + query : "");
+  const parameters = operation.parameters || [];
+  // What has no example is left as a word to be replaced: braces would mean something to curl.
+  const example = (p) => p.example ?? p.schema?.example ?? (p.schema?.type === "integer" ? 1 : p.name.toUpperCase());
+  const query = parameters.filter((p) => p.in === "query" && p.required).map((p) => `${p.name}=${example(p)}`).join("&");
+  const filled = parameters.filter((p) => p.in === "path").reduce((all, p) => all.replace(`{${p.name}}`, example(p)), path);
+  const url = location.origin + filled + (query ? "?" + query : "");
   const lines = [`curl -sS ${method === "get" ? "" : "-X " + method.toUpperCase() + " "}'${url}'`];
   if (operation.security && !operation.security.some((way) => Object.keys(way).length === 0)) lines.push("  -H 'Authorization: Bearer slt_...'");
   const kind = Object.keys(operation.requestBody?.content || {})[0];
@@ -70,7 +77,11 @@ const draw = (api) => {
   document.getElementById("description").replaceChildren(...prose(api.info.description));
   const routes = document.getElementById("routes");
   routes.replaceChildren();
-  for (const tag of api.tags || []) {
+  const named = (api.tags || []).map((tag) => tag.name);
+  const used = Object.values(api.paths).flatMap((item) => Object.values(item)).flatMap((details) => details.tags || []);
+  // A route whose tag nobody described must not be missing for that.
+  const others = [...new Set(used)].filter((name) => !named.includes(name)).map((name) => ({ name }));
+  for (const tag of [...(api.tags || []), ...others]) {
     const section = make("section", {}, make("h2", {}, tag.name), ...prose(tag.description));
     for (const [path, item] of Object.entries(api.paths))
       for (const [method, details] of Object.entries(item))
@@ -79,14 +90,15 @@ const draw = (api) => {
   }
   const types = document.getElementById("types");
   for (const [name, schema] of Object.entries(api.components?.schemas || {})) {
-    const fields = Object.entries(schema.properties || {}).map(([field, of]) => [make("code", {}, field), (schema.required || []).includes(field) ? "always" : "", typeOf(of), prose(of.description)]);
+    const fields = Object.entries(schema.properties || {}).map(([field, of]) => [make("code", {}, field), (schema.required || []).includes(field) ? "always" : "", typeOf(of), prose(described(of))]);
     types.append(make("details", { id: "type-" + name }, make("summary", {}, make("code", {}, name)), make("div", {}, ...prose(schema.description), fields.length ? table(["field", "", "type", ""], fields) : typeOf(schema))));
   }
   document.getElementById("filter").addEventListener("input", (event) => {
     const wanted = event.target.value.toLowerCase();
     for (const one of routes.querySelectorAll("details")) one.hidden = !one.dataset.search.includes(wanted);
+    for (const section of routes.querySelectorAll("section")) section.hidden = !section.querySelector("details:not([hidden])");
   });
-  const open = () => { const target = document.getElementById(location.hash.slice(1)); if (target?.tagName === "DETAILS") target.open = true; };
+  const open = () => { const target = document.getElementById(location.hash.slice(1)); if (target?.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); } };
   addEventListener("hashchange", open);
   open();
 };

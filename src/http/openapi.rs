@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 description, made from the handlers' own types.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 /// What is not said at any single handler.
@@ -42,8 +43,29 @@ pub(super) fn base() -> utoipa::openapi::OpenApi {
 
 /// As text.
 pub(super) fn to_json(api: &utoipa::openapi::OpenApi) -> String {
+    let mut api = api.clone();
+    for item in api.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                body.content.iter_mut().for_each(|(kind, content)| bytes_have_no_schema(kind, content));
+            }
+            for answer in operation.responses.responses.values_mut() {
+                if let RefOr::T(answer) = answer {
+                    answer.content.iter_mut().for_each(|(kind, content)| bytes_have_no_schema(kind, content));
+                }
+            }
+        }
+    }
     api.to_pretty_json().unwrap_or_else(|error| {
         tracing::error!(%error, "the OpenAPI description can't be written");
         "{}".to_owned()
     })
+}
+
+/// OpenAPI 3.1 describes bytes by their media type alone. What is made from `Vec<u8>` would ask for an array of numbers.
+fn bytes_have_no_schema(kind: &str, content: &mut RefOr<Content>) {
+    let typed = kind.ends_with("json") || kind.starts_with("text/");
+    if let (false, RefOr::T(content)) = (typed, content) {
+        content.schema = None;
+    }
 }
