@@ -17,139 +17,25 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use tlog::frontier::Frontier;
-use tlog::tree::{TooLarge, TreeHead};
+use tlog::tree::TreeHead;
 use tlog::{Hash, LeafHash};
 
-use crate::cbor::{self, ShapeError, Value};
+use crate::cbor::{self, Value};
 use crate::credential::{Credential, CredentialError, IssuingKey, provider_id};
 use crate::ecdsa::Signature;
-use crate::entry::{BodyError, Entry, EntryError, Kind};
+use crate::entry::{BodyError, Entry, Kind};
 use crate::erasure::Erasure;
 use crate::genesis::{Genesis, policy_hash};
 use crate::index_key::status_index_key;
 use crate::key_change::{KeyChange, Role, change_hash};
 use crate::limits::ENTRY_MAX;
-use crate::opening::{self, OpeningError, OtherOpening};
+use crate::opening::{self, OtherOpening};
 use crate::point::Point;
 use crate::seen::SeenOnHistory;
-use crate::state::{CredentialState, IssueError, TransitionError};
+use crate::state::{CredentialState, TransitionError};
 use crate::status::{Change, StatusChange};
-use crate::verify::{Authorized, CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, Submitted};
-
-/// What an entry did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// A verified authorisation.
-    Instruction(Authorized),
-    /// A verified authorisation behind others of the same credential whose openings are gone: its
-    /// own signatures hold, the chain from the last one that could be read can't be shown.
-    Bridged {
-        /// The authorisation.
-        authorized: Authorized,
-        /// How many are missing before it.
-        missing: u64,
-    },
-    /// A credential changed as it may.
-    Status(StatusChange),
-    /// Another policy is in force.
-    Policy(Hash),
-    /// The provider signs credentials with another key.
-    IssuingKey,
-    /// An entry that changes nothing here.
-    Other(Kind),
-    /// An entry whose opening was given and is in order by itself, of a credential of which another entry can't be read:
-    /// whether it should be in the log, nobody can tell any more.
-    InDoubt(Kind),
-    /// An entry whose opening was not given: it can't be verified, and so is never in order.
-    Unopened(Kind),
-    /// An entry that should not be in the log.
-    Wrong(Wrong),
-}
-
-/// Why an entry should not be in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
-    /// Its time is before that of an earlier entry.
-    #[error("the time goes back, an entry before is of {last_ms}")]
-    TimeGoesBack {
-        /// The latest time so far.
-        last_ms: u64,
-    },
-    /// Its index key is that of an earlier entry.
-    #[error("the index key is that of entry {at}")]
-    IndexKeyUsed {
-        /// The earlier entry.
-        at: u64,
-    },
-    /// It commits to bytes that are no opening of its kind.
-    #[error(transparent)]
-    Opening(#[from] OpeningError),
-    /// It commits to the opening of another kind.
-    #[error("the opening is of another kind")]
-    OpeningKind,
-    /// The authorisation is in the log already.
-    #[error("the authorisation is that of entry {at}")]
-    Logged {
-        /// The earlier entry.
-        at: u64,
-    },
-    /// The record does not verify.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The status is none.
-    #[error("status: {0}")]
-    Status(ShapeError),
-    /// A status of a credential that is not in the log.
-    #[error("the status of a credential that is not in the log")]
-    UnknownCredential,
-    /// The index key is not that of the next status of this credential: one is missing or twice.
-    #[error("the index key is not that of the next status of this credential")]
-    StatusKey,
-    /// The credential is none, or nobody who may issue signed it.
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    /// The status names another credential than the one it holds, or one of another log.
-    #[error("not a credential of this log")]
-    OtherCredential,
-    /// The credential may not be issued now.
-    #[error(transparent)]
-    Issue(#[from] IssueError),
-    /// The credential can't change so.
-    #[error(transparent)]
-    Change(#[from] TransitionError),
-    /// The body of a public entry.
-    #[error(transparent)]
-    Body(#[from] BodyError),
-    /// A new issuing key that no issuing key in force signed, or that did not sign itself.
-    #[error("the new issuing key is not signed by itself and one in force")]
-    KeyChange,
-}
-
-/// Why the fold can't take this input. Nothing was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Stop {
-    /// The entry is none, or of a kind this version does not know: what it means can't be known.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// The first entry is no genesis.
-    #[error("the first entry is no genesis")]
-    NoGenesis,
-    /// The body of the first entry.
-    #[error("genesis: {0}")]
-    Genesis(BodyError),
-    /// An issuing key in the first entry that is no point.
-    #[error("genesis: an issuing key is no point")]
-    GenesisKey,
-    /// A genesis that is not the first entry: whose log this is can't be known.
-    #[error("a second genesis")]
-    SecondGenesis,
-    /// The opening is not the one that the entry commits to.
-    #[error("not the opening that the entry commits to")]
-    OtherOpening,
-    /// The log has as many entries as a log can have.
-    #[error(transparent)]
-    Full(#[from] TooLarge),
-}
+pub use crate::step::{Known, Step, Stop, Wrong};
+use crate::verify::{CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, Submitted};
 
 /// What the log means so far.
 #[derive(Debug, Clone)]
@@ -176,33 +62,6 @@ pub struct Fold {
     next_status: BTreeMap<Hash, Hash>,
     /// Is there a status entry without an opening?
     unopened_status: bool,
-}
-
-/// What the fold knows of a credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known<'a> {
-    /// Everything that the log says about it was read.
-    Certain(&'a CredentialState),
-    /// Something that the log says about it can't be read any more. This is the state as far as it could be read;
-    /// whether it may act, nobody can tell from the log.
-    InDoubt(&'a CredentialState),
-}
-
-impl<'a> Known<'a> {
-    /// The state, where it is certain.
-    pub fn certain(self) -> Option<&'a CredentialState> {
-        match self {
-            Known::Certain(state) => Some(state),
-            Known::InDoubt(_) => None,
-        }
-    }
-
-    /// The state as far as it could be read. Its credential and its place are certain either way.
-    pub fn as_read(self) -> &'a CredentialState {
-        match self {
-            Known::Certain(state) | Known::InDoubt(state) => state,
-        }
-    }
 }
 
 /// A credential, and where it was last heard of.

@@ -57,8 +57,10 @@ pub mod transcript;
 pub mod batch;
 pub mod fold;
 pub mod record;
+mod refusal;
 pub mod seen;
 pub mod state;
+mod step;
 pub mod verify;
 
 pub use credential::{Claims, Credential, IssuingKey};
