@@ -117,7 +117,7 @@ pub(super) async fn show(
 ) -> Result<Json<CredentialAnswer>, Error> {
     let id = Hash::from_hex(&id)
         .ok_or_else(|| Error::Parameter("a credential's id has 64 lower-case hex digits".to_owned()))?;
-    let may_read = app.may_read(&headers)?;
+    let reading = app.may_read(&headers)?;
     let state = app.blocking(move |engine| engine.credential(&id)?.ok_or(Error::NoSuchCredential)).await?;
     Ok(Json(CredentialAnswer {
         id: id.to_hex(),
@@ -132,6 +132,6 @@ pub(super) async fn show(
         previous: state.previous().to_hex(),
         status_entries: state.status_counter(),
         first_record: state.first_record(),
-        credential: may_read.then(|| base64(state.credential().as_bytes())),
+        credential: reading.openings().then(|| base64(state.credential().as_bytes())),
     }))
 }
