@@ -103,7 +103,7 @@ impl Event {
 }
 
 impl StreamPlace {
-    fn from_value(value: Value) -> Result<StreamPlace, ShapeError> {
+    pub(crate) fn from_value(value: Value) -> Result<StreamPlace, ShapeError> {
         let mut parts = Parts::new("stream", value)?;
         let place = StreamPlace {
             credential: parts.hash("credential")?,
@@ -114,7 +114,7 @@ impl StreamPlace {
         Ok(place)
     }
 
-    fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         Value::Array(vec![cbor::bytes(&self.credential.0), cbor::uint(self.counter), cbor::bytes(&self.previous.0)])
     }
 }

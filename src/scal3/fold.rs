@@ -20,16 +20,19 @@ use tlog::frontier::Frontier;
 use tlog::tree::TreeHead;
 use tlog::{Hash, LeafHash};
 
+use crate::attempts::Attempt;
 use crate::cbor::{self, Value};
 use crate::credential::{Credential, CredentialError, IssuingKey, provider_id};
 use crate::ecdsa::Signature;
 use crate::entry::{BodyError, Entry, Kind};
 use crate::erasure::Erasure;
+use crate::event::{Event, StreamPlace};
 use crate::genesis::{Genesis, policy_hash};
 use crate::index_key::status_index_key;
 use crate::key_change::{KeyChange, Role, change_hash};
 use crate::limits::ENTRY_MAX;
 use crate::opening::{self, OtherOpening};
+use crate::outcome::Outcome;
 use crate::point::Point;
 use crate::seen::SeenOnHistory;
 use crate::state::{CredentialState, TransitionError};
@@ -62,6 +65,8 @@ pub struct Fold {
     next_status: BTreeMap<Hash, Hash>,
     /// Is there a status entry without an opening?
     unopened_status: bool,
+    /// Entries of providers' streams without an opening, that stand for no missing one yet.
+    unopened_about: u64,
 }
 
 /// A credential, and where it was last heard of.
@@ -115,6 +120,7 @@ impl Fold {
             unexplained: BTreeSet::new(),
             next_status: BTreeMap::new(),
             unopened_status: false,
+            unopened_about: 0,
         })
     }
 
@@ -259,6 +265,9 @@ impl Fold {
             }
             (kind, Given::Nothing, _) => {
                 self.unexplained.insert(index);
+                if matches!(kind, Kind::Outcome | Kind::Event) && entry.index_key.is_some() {
+                    self.unopened_about = self.unopened_about.saturating_add(1);
+                }
                 Ok(Step::Unopened(kind))
             }
             (kind, Given::Bytes(opening), _) => {
@@ -273,6 +282,19 @@ impl Fold {
                 if kind == Kind::Erasure {
                     let erasure = Erasure::from_body(opening.body).map_err(BodyError::from)?;
                     self.unexplained.remove(&erasure.index);
+                    return Ok(Step::Other(kind));
+                }
+                if kind == Kind::Outcome {
+                    let outcome = Outcome::from_body(opening.body).map_err(Wrong::Outcome)?;
+                    return self.about(entry, &outcome.stream, None);
+                }
+                if kind == Kind::Event {
+                    // An event of another shape is somebody's own, and about nobody here.
+                    let event = Event::from_body(opening.body).ok();
+                    if let Some((event, place)) = event.as_ref().and_then(|event| Some((event, event.stream.as_ref()?)))
+                    {
+                        return self.about(entry, place, Attempt::of(event));
+                    }
                 }
                 Ok(Step::Other(kind))
             }
@@ -284,9 +306,34 @@ impl Fold {
     fn stranger(&self, kind: Kind) -> Result<Step, Wrong> {
         match kind {
             _ if self.unopened_status => Ok(Step::InDoubt(kind)),
-            Kind::Status => Err(Wrong::UnknownCredential),
-            _ => Err(Refusal::from(CredentialRefusal::Other).into()),
+            Kind::Instruction => Err(Refusal::from(CredentialRefusal::Other).into()),
+            _ => Err(Wrong::UnknownCredential),
         }
+    }
+
+    /// What the provider writes about a subscriber: the next entry of that stream, and what it says of attempts.
+    fn about(&mut self, entry: &Entry, place: &StreamPlace, attempt: Option<(Attempt, Hash)>) -> Result<Step, Wrong> {
+        let Some(followed) = self.credentials.get_mut(&place.credential) else {
+            return self.stranger(entry.kind);
+        };
+        let missing = place.counter.saturating_sub(followed.state.provider_place().counter);
+        if missing > 0 && missing <= self.unopened_about {
+            // As many openings are gone as are missing here: what they said of attempts, nobody can tell any more.
+            followed.state.bridge_provider(place.counter, place.previous);
+            followed.state.provider_entry(place, &entry.commitment)?;
+            self.unopened_about -= missing;
+            return Ok(Step::InDoubt(entry.kind));
+        }
+        let mut after = followed.state.clone();
+        after.provider_entry(place, &entry.commitment)?;
+        let counted = attempt.map_or(Ok(()), |(attempt, challenge)| after.attempt(attempt, &challenge));
+        if followed.in_doubt {
+            followed.state = after;
+            return Ok(Step::InDoubt(entry.kind));
+        }
+        counted?;
+        followed.state = after;
+        Ok(Step::Other(entry.kind))
     }
 
     fn record(&mut self, entry: &Entry, index: u64, signed: &Signed) -> Result<Step, Wrong> {

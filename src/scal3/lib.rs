@@ -44,6 +44,7 @@ pub mod instruction;
 pub mod key_change;
 pub mod metadata;
 pub mod opening;
+pub mod outcome;
 pub mod request;
 pub mod status;
 
@@ -54,6 +55,7 @@ pub mod point;
 pub mod schnorr;
 pub mod transcript;
 
+pub mod attempts;
 pub mod batch;
 pub mod fold;
 pub mod record;

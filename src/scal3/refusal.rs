@@ -183,6 +183,26 @@ pub enum MetadataRefusal {
     },
 }
 
+impl MetadataRefusal {
+    /// A short stable name of the rule that is broken.
+    pub fn code(&self) -> &'static str {
+        match self {
+            MetadataRefusal::Expired { .. } => "expired",
+            MetadataRefusal::Time { .. } => "time",
+            MetadataRefusal::SeenAhead { .. } => "seen-ahead",
+            MetadataRefusal::SeenNotOnHistory => "seen-not-on-history",
+            MetadataRefusal::Sequence { .. } => "sequence",
+            MetadataRefusal::Previous => "previous",
+            MetadataRefusal::Policy => "policy",
+            MetadataRefusal::IndexKey => "index-key",
+            MetadataRefusal::Class => "class",
+            MetadataRefusal::Successors => "successors",
+            MetadataRefusal::NotActive => "not-active",
+            MetadataRefusal::SeenBeforeIssue { .. } => "seen-before-issue",
+        }
+    }
+}
+
 impl Refusal {
     /// The name of the check that failed.
     pub fn check(&self) -> &'static str {
@@ -222,20 +242,7 @@ impl Refusal {
             Refusal::Binding(_) | Refusal::Device(_) | Refusal::Joint(JointRefusal::Mismatch) => "signature",
             Refusal::Joint(JointRefusal::Identity) => "identity",
             Refusal::Evidence(EvidenceRefusal::UnknownKind { .. }) => "unknown-kind",
-            Refusal::Metadata(refusal) => match refusal {
-                MetadataRefusal::Expired { .. } => "expired",
-                MetadataRefusal::Time { .. } => "time",
-                MetadataRefusal::SeenAhead { .. } => "seen-ahead",
-                MetadataRefusal::SeenNotOnHistory => "seen-not-on-history",
-                MetadataRefusal::Sequence { .. } => "sequence",
-                MetadataRefusal::Previous => "previous",
-                MetadataRefusal::Policy => "policy",
-                MetadataRefusal::IndexKey => "index-key",
-                MetadataRefusal::Class => "class",
-                MetadataRefusal::Successors => "successors",
-                MetadataRefusal::NotActive => "not-active",
-                MetadataRefusal::SeenBeforeIssue { .. } => "seen-before-issue",
-            },
+            Refusal::Metadata(refusal) => refusal.code(),
         }
     }
 }

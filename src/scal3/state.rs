@@ -1,9 +1,11 @@
 //! The state of a credential: what the log has said about it so far.
 //!
 //! ```text
-//! state = [ 1, credential: bstr, issued_at: uint, next_sequence: uint, previous: hash, status_counter: uint,
-//!           first_record: uint / null, activated: bool, hold: uint, vouched: bool, successors: [* hash] ]
-//! hold  = 0 none   1 suspended   2 revoked
+//! state    = [ 2, credential: bstr, issued_at: uint, next_sequence: uint, previous: hash, status_counter: uint,
+//!              first_record: uint / null, activated: bool, hold: uint, vouched: bool, successors: [* hash],
+//!              provider: [counter: uint, previous: hash], attempts: [in_a_row: uint, in_all: uint, open: hash / null] ]
+//! hold     = 0 none   1 suspended   2 revoked
+//! provider = where the stream that the provider writes about the subscriber goes on
 //! ```
 //! It changes by entries only, and by the same transitions in the sequencer, which plans them, and
 //! in the fold of a monitor, which repeats them. The bytes are for a store of one's own: they are
@@ -15,8 +17,10 @@ use alloc::vec::Vec;
 
 use tlog::Hash;
 
+use crate::attempts::{Attempt, Attempts};
 use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
 use crate::credential::{Credential, CredentialError};
+use crate::event::StreamPlace;
 use crate::index_key::status_index_key;
 use crate::limits::{CREDENTIAL_MAX, METADATA_MAX};
 use crate::status::Change;
@@ -60,6 +64,11 @@ pub struct CredentialState {
     vouched: bool,
     /// The credentials that it spoke for and that are not issued yet.
     successors: BTreeSet<Hash>,
+    /// How many entries the provider's stream has.
+    provider_counter: u64,
+    /// The commitment of the last of them, or the credential.
+    provider_previous: Hash,
+    attempts: Attempts,
 }
 
 /// Why a credential may not be issued now.
@@ -104,6 +113,12 @@ pub enum TransitionError {
     /// An authorisation of another credential, or not the next one.
     #[error("not the next authorisation of this credential")]
     NotNext,
+    /// An entry of the provider's stream that does not follow the one before.
+    #[error("not the next entry of the provider's stream")]
+    Stream,
+    /// An attempt of a credential that may not act, or a verdict on one that does not wait for it.
+    #[error("an attempt that may not be, or a verdict on none")]
+    Attempt,
 }
 
 /// Why bytes are not a stored state.
@@ -161,6 +176,9 @@ impl CredentialState {
     fn issued(credential: Credential, index: u64, vouched: bool) -> CredentialState {
         CredentialState {
             previous: credential.id(),
+            provider_counter: 0,
+            provider_previous: credential.id(),
+            attempts: Attempts::default(),
             credential,
             issued_at: index,
             next_sequence: 0,
@@ -184,6 +202,7 @@ impl CredentialState {
         self.previous = *authorized.next_previous();
         self.first_record.get_or_insert(authorized.index());
         self.successors.extend(authorized.successor());
+        self.attempts.record(authorized.challenge());
         Ok(())
     }
 
@@ -218,6 +237,7 @@ impl CredentialState {
                     return Err(TransitionError::Resumed);
                 }
                 self.hold = Hold::None;
+                self.attempts.in_a_row = 0;
             }
             Change::Revoked(_) => self.hold = Hold::Revoked,
             Change::Recovered(_) => {
@@ -287,6 +307,54 @@ impl CredentialState {
         self.successors.len() < SUCCESSORS_MAX || self.successors.contains(successor)
     }
 
+    /// Whether it spoke for this successor, which is not issued yet.
+    pub fn speaks_for(&self, successor: &Hash) -> bool {
+        self.successors.contains(successor)
+    }
+
+    /// The place of the next entry of the provider's stream.
+    pub fn provider_place(&self) -> StreamPlace {
+        StreamPlace {
+            credential: self.credential.id(),
+            counter: self.provider_counter,
+            previous: self.provider_previous,
+        }
+    }
+
+    /// Takes an entry of the provider's stream in.
+    ///
+    /// # Errors
+    /// [`TransitionError::Stream`] when it is not the next one; nothing is changed then.
+    pub fn provider_entry(&mut self, place: &StreamPlace, commitment: &Hash) -> Result<(), TransitionError> {
+        let after = self.provider_counter.checked_add(1).filter(|_| *place == self.provider_place());
+        self.provider_counter = after.ok_or(TransitionError::Stream)?;
+        self.provider_previous = *commitment;
+        Ok(())
+    }
+
+    /// How often the second factor was wrong.
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    /// Takes in what is said of an attempt.
+    ///
+    /// # Errors
+    /// [`TransitionError::Attempt`]; nothing is changed then.
+    pub fn attempt(&mut self, attempt: Attempt, challenge: &Hash) -> Result<(), TransitionError> {
+        let may_act = matches!(self.status(), Status::Issued | Status::Active);
+        if attempt == Attempt::Started && !may_act {
+            return Err(TransitionError::Attempt);
+        }
+        self.attempts.take(attempt, challenge).map_err(|_| TransitionError::Attempt)
+    }
+
+    /// Goes on behind entries of the provider's stream whose openings are gone.
+    pub(crate) fn bridge_provider(&mut self, counter: u64, previous: Hash) {
+        self.provider_counter = counter;
+        self.provider_previous = previous;
+    }
+
     /// Goes on behind records whose openings are gone: the next one is the one given.
     pub(crate) fn bridge(&mut self, sequence: u64, previous: Hash) {
         self.next_sequence = sequence;
@@ -318,7 +386,7 @@ impl CredentialState {
             Hold::Revoked => 2,
         };
         cbor::encode(&Value::Array(vec![
-            cbor::uint(1),
+            cbor::uint(2),
             cbor::bytes(self.credential.as_bytes()),
             cbor::uint(self.issued_at),
             cbor::uint(self.next_sequence),
@@ -329,6 +397,12 @@ impl CredentialState {
             cbor::uint(hold),
             Value::Bool(self.vouched),
             Value::Array(self.successors.iter().map(|id| cbor::bytes(&id.0)).collect()),
+            Value::Array(vec![cbor::uint(self.provider_counter), cbor::bytes(&self.provider_previous.0)]),
+            Value::Array(vec![
+                cbor::uint(self.attempts.in_a_row),
+                cbor::uint(self.attempts.in_all),
+                cbor::hash_or_null(self.attempts.open.as_ref()),
+            ]),
         ]))
     }
 
@@ -340,8 +414,8 @@ impl CredentialState {
     pub fn from_own_store(bytes: &[u8]) -> Result<CredentialState, StateError> {
         let value = cbor::decode(bytes, CREDENTIAL_MAX.saturating_add(METADATA_MAX))?;
         let mut parts = Parts::new("state", value)?;
-        parts.constant("version", 1)?;
-        let state = CredentialState {
+        parts.constant("version", 2)?;
+        let mut state = CredentialState {
             credential: Credential::from_own_store(&parts.bytes("credential")?)?,
             issued_at: parts.uint("issued_at")?,
             next_sequence: parts.uint("next_sequence")?,
@@ -359,7 +433,19 @@ impl CredentialState {
             },
             vouched: flag(&mut parts, "vouched")?,
             successors: successors(&mut parts)?,
+            provider_counter: 0,
+            provider_previous: Hash([0; 32]),
+            attempts: Attempts::default(),
         };
+        let mut provider = parts.array("provider")?;
+        state.provider_counter = provider.uint("provider")?;
+        state.provider_previous = provider.hash("provider")?;
+        provider.end()?;
+        let mut attempts = parts.array("attempts")?;
+        state.attempts.in_a_row = attempts.uint("attempts")?;
+        state.attempts.in_all = attempts.uint("attempts")?;
+        state.attempts.open = attempts.hash_or_null("attempts")?;
+        attempts.end()?;
         parts.end()?;
         Ok(state)
     }

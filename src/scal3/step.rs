@@ -74,8 +74,11 @@ pub enum Wrong {
     /// The status is none.
     #[error("status: {0}")]
     Status(ShapeError),
-    /// A status of a credential that is not in the log.
-    #[error("the status of a credential that is not in the log")]
+    /// The outcome is none.
+    #[error("outcome: {0}")]
+    Outcome(ShapeError),
+    /// About a credential that is not in the log.
+    #[error("about a credential that is not in the log")]
     UnknownCredential,
     /// The index key is not that of the next status of this credential: one is missing or twice.
     #[error("the index key is not that of the next status of this credential")]

@@ -274,6 +274,7 @@ impl Signed {
             commitment: *self.commitment(),
             index: place.index,
             successor: self.successor(),
+            challenge: metadata.challenge,
         })
     }
 
@@ -401,12 +402,18 @@ pub struct Authorized {
     commitment: Hash,
     index: u64,
     successor: Option<Hash>,
+    challenge: Hash,
 }
 
 impl Authorized {
     /// Whose authorisation it is.
     pub fn credential(&self) -> &Hash {
         &self.credential
+    }
+
+    /// The provider's challenge that it answers.
+    pub fn challenge(&self) -> &Hash {
+        &self.challenge
     }
 
     /// Which one of that credential, counted from 0.
