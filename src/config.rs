@@ -20,10 +20,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::authority;
 use crate::engine;
 use crate::folder::ViewChoice;
-use crate::keys;
 use crate::store::view;
+use crate::submission::Allowance;
 
 /// Everything that can be configured. [`FIELDS`] documents each field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the keys lie.
     pub keys: Keys,
+    /// Where people enrol and authorise.
+    pub authority: Authority,
     /// Who must have seen a checkpoint before the world does.
     pub witnesses: Witnesses,
     /// Who may see what the entries commit to.
@@ -59,12 +62,28 @@ pub struct Config {
 pub struct Keys {
     /// The file with the log's signing key.
     pub log: Option<PathBuf>,
-    /// The folder with the provider's keys.
-    pub folder: Option<PathBuf>,
-    /// A file with the passphrase of encrypted keys.
-    pub passphrase_file: Option<PathBuf>,
-    /// A file with the age identities that open encrypted keys.
-    pub age_identity_file: Option<PathBuf>,
+}
+
+/// Where people enrol and authorise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authority {
+    /// Whether they can do so here at all.
+    pub enabled: bool,
+    /// The provider's name in credentials.
+    pub issuer: String,
+    /// How long a credential is valid.
+    pub credential_days: u64,
+    /// How often the second factor may be wrong without being right in between.
+    pub attempts: u64,
+    /// How often it may be wrong ever.
+    pub attempts_ever: u64,
+    /// How long a challenge is open.
+    pub challenge_ms: u64,
+    /// How many may be open for one credential.
+    pub challenges: usize,
+    /// How many requests that do not verify are answered in a minute.
+    pub strangers: u32,
 }
 
 /// Who must have seen a checkpoint before the world does.
@@ -195,6 +214,7 @@ impl Default for Config {
             data: PathBuf::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7380)),
             keys: Keys::default(),
+            authority: Authority::default(),
             witnesses: Witnesses::default(),
             evidence: Evidence::default(),
             view: View::default(),
@@ -205,6 +225,42 @@ impl Default for Config {
         }
     }
 }
+
+impl Default for Authority {
+    fn default() -> Authority {
+        let settings = authority::Settings::default();
+        Authority {
+            enabled: false,
+            issuer: settings.issuer,
+            credential_days: settings.credential_ms / DAY_MS,
+            attempts: settings.allowance.in_a_row,
+            attempts_ever: settings.allowance.in_all,
+            challenge_ms: settings.challenges.open_ms,
+            challenges: settings.challenges.per_credential,
+            strangers: settings.strangers,
+        }
+    }
+}
+
+impl Authority {
+    /// What the authority is told.
+    pub fn settings(&self) -> authority::Settings {
+        let defaults = authority::Settings::default();
+        authority::Settings {
+            issuer: self.issuer.clone(),
+            credential_ms: self.credential_days.saturating_mul(DAY_MS),
+            allowance: Allowance { in_a_row: self.attempts, in_all: self.attempts_ever },
+            challenges: authority::challenges::Limits {
+                open_ms: self.challenge_ms,
+                per_credential: self.challenges,
+                ..defaults.challenges
+            },
+            strangers: self.strangers,
+        }
+    }
+}
+
+const DAY_MS: u64 = 86_400_000;
 
 impl Default for Witnesses {
     fn default() -> Witnesses {
@@ -255,6 +311,7 @@ impl Default for Logging {
 enum Kind {
     Text,
     Number,
+    Boolean,
 }
 
 /// One field: where it is, what an example looks like, and why it is there.
@@ -284,6 +341,10 @@ const fn number(path: &'static str, example: &'static str, why: &'static str) ->
     Field { path, example, why, kind: Kind::Number }
 }
 
+const fn boolean(path: &'static str, example: &'static str, why: &'static str) -> Field {
+    Field { path, example, why, kind: Kind::Boolean }
+}
+
 /// Every field, in the order of the file.
 pub const FIELDS: &[Field] = &[
     text(
@@ -304,22 +365,35 @@ pub const FIELDS: &[Field] = &[
     text(
         "keys.log",
         "\"keys/log.key\"",
-        "The log's signing key; default: log.key in keys.folder. A mode looser than 0600 is refused.",
+        "The log's signing key; default: keys/log.key in `data`. A mode looser than 0600 is refused.",
     ),
-    text(
-        "keys.folder",
-        "\"keys\"",
-        "The provider's keys: master.N.key, issuing.key, document.key; default: keys in `data`. Each may be a systemd credential of its name instead.",
+    boolean(
+        "authority.enabled",
+        "true",
+        "Whether people can enrol and authorise here. It needs the provider's keys: a master secret and an issuing key of this log.",
     ),
-    text(
-        "keys.passphrase_file",
-        "\"/run/credentials/solelog.service/keys.passphrase\"",
-        "One line that opens keys encrypted with a passphrase; without it SOLELOG_KEYS_PASSPHRASE, and without that the terminal is asked.",
+    text("authority.issuer", "\"Example Wallet\"", "The provider's name, as credentials say it."),
+    number("authority.credential_days", "730", "How long a credential is valid."),
+    number(
+        "authority.attempts",
+        "5",
+        "How often the second factor may be wrong, without being right in between, before the credential is suspended.",
     ),
-    text(
-        "keys.age_identity_file",
-        "\"/etc/solelog/age-identity.txt\"",
-        "The identities (AGE-SECRET-KEY-…) that open keys encrypted to age recipients. A mode looser than 0600 is refused.",
+    number(
+        "authority.attempts_ever",
+        "100",
+        "How often it may be wrong ever. Nothing resets this count but a new credential.",
+    ),
+    number("authority.challenge_ms", "120000", "How long a challenge is open. A restart voids every open one."),
+    number(
+        "authority.challenges",
+        "8",
+        "How many challenges may be open for one credential: with many, signatures could be forged across sessions.",
+    ),
+    number(
+        "authority.strangers",
+        "10",
+        "How many requests that do not verify are answered in a minute, for each credential and each address; later ones get 429.",
     ),
     text(
         "witnesses.policy",
@@ -506,17 +580,7 @@ impl Config {
 
     /// Where the log's key lies.
     pub fn log_key(&self) -> PathBuf {
-        self.keys.log.clone().unwrap_or_else(|| self.key_folder().join(keys::folder::LOG))
-    }
-
-    /// Where the provider's keys lie.
-    pub fn key_folder(&self) -> PathBuf {
-        self.keys.folder.clone().unwrap_or_else(|| self.data.join("keys"))
-    }
-
-    /// What opens them.
-    pub fn unlock(&self) -> keys::Unlock {
-        keys::Unlock::new(self.keys.passphrase_file.clone(), self.keys.age_identity_file.clone())
+        self.keys.log.clone().unwrap_or_else(|| self.data.join("keys").join("log.key"))
     }
 
     /// The engine's own folder.
@@ -562,9 +626,6 @@ impl Config {
         let paths = [
             Some(&mut self.data),
             self.keys.log.as_mut(),
-            self.keys.folder.as_mut(),
-            self.keys.passphrase_file.as_mut(),
-            self.keys.age_identity_file.as_mut(),
             self.witnesses.policy.as_mut(),
             self.witnesses.high_water.as_mut(),
         ];
@@ -679,6 +740,9 @@ fn set(table: &mut Table, field: &Field, text: &str) -> Result<(), String> {
         Kind::Number => {
             Value::Integer(text.parse().map_err(|_| format!("{} takes a number, not {text:?}", field.path))?)
         }
+        Kind::Boolean => {
+            Value::Boolean(text.parse().map_err(|_| format!("{} takes true or false, not {text:?}", field.path))?)
+        }
     };
     match field.path.split_once('.') {
         None => {
@@ -711,12 +775,7 @@ mod tests {
     #[test]
     fn every_field_is_documented_and_every_documented_field_exists() {
         let full = Config {
-            keys: Keys {
-                log: Some("k".into()),
-                folder: Some("f".into()),
-                passphrase_file: Some("p".into()),
-                age_identity_file: Some("a".into()),
-            },
+            keys: Keys { log: Some("k".into()) },
             witnesses: Witnesses { policy: Some("p".into()), high_water: Some("h".into()), ..Witnesses::default() },
             ..Config::default()
         };

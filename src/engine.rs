@@ -17,14 +17,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use scal3::cbor;
-use scal3::credential::Credential;
+use scal3::credential::{Claims, Credential};
 use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
+use scal3::event::{Detail, Event};
 use scal3::genesis::Genesis;
-use scal3::index_key::Space;
+use scal3::index_key::{Space, StreamKey};
 use scal3::opening::OtherOpening;
+use scal3::outcome::Outcome;
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
+use scal3::status::{Change, StatusChange};
 use scal3::verify::Submitted;
 use tlog::key::{Signer, Vkey};
 use tlog::policy::Policy;
@@ -35,16 +38,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::folder::{Opening, ViewChoice};
 use crate::history::{History, ReadError};
-use crate::ledger::{Ledger, Lookup, Standing};
+use crate::ledger::{Key, Ledger, Lookup, Standing};
 use crate::openings::{Openings, Shown};
 use crate::progress::{Fault, Heads, Progress, SignedHead, State};
 use crate::recovery::{self, CreateError, OpenError};
-use crate::round::{Ask, Candidate, Draw, Placed, Target};
+use crate::round::{Ask, Candidate, Draw, Placed, Target, credential_of};
 use crate::sequencer::{self, Waiting};
 use crate::store::disk::{self, Disk};
 use crate::store::journal;
 use crate::submission::{
-    AppendError, Appended, BodyRefusal, Covered, ErasureRefusal, Reached, Submission, Until, Verified,
+    About, AppendError, Appended, BodyRefusal, Covered, ErasureRefusal, Reached, Said, Submission, Until, Verified,
 };
 
 /// Everything an engine needs to know. A plain struct: [`Config::new`] has the defaults, change what differs.
@@ -307,20 +310,35 @@ impl Engine {
             None => self.shared.committed_entry(index).map_err(|_| AppendError::Dead)?,
         };
         let leaf_hash = LeafHash::of(&entry);
-        let mut answer =
+        let answer =
             Appended { index, entry, leaf_hash, time_ms, existing: placed.existing, reached: Reached::Sequenced };
+        // Out of patience is not an error: the entry is durable, and the answer says how far it came.
+        let deadline = || *deadline.get_or_insert_with(|| tokio::time::Instant::now() + self.shared.pace.patience);
+        self.wait(answer, until, deadline).await
+    }
+
+    /// Goes on waiting for what was appended and has not come so far yet.
+    pub async fn follow(&self, appended: Appended, until: Until) -> Result<Appended, AppendError> {
+        self.wait(appended, until, || tokio::time::Instant::now() + self.shared.pace.patience).await
+    }
+
+    async fn wait(
+        &self,
+        mut answer: Appended,
+        until: Until,
+        deadline: impl FnOnce() -> tokio::time::Instant,
+    ) -> Result<Appended, AppendError> {
         if until == Until::Sequenced {
             return Ok(answer);
         }
+        let index = answer.index;
         let until = if self.shared.witnesses { until } else { Until::Integrated };
         let mut state = self.shared.progress.subscribe();
         let enough = |s: &State| match until {
             Until::Witnessed => s.heads.witnesses(index).is_some(),
             _ => s.heads.integrates(index).is_some(),
         };
-        // Out of patience is not an error: the entry is durable, and the answer says how far it came.
-        let deadline = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + self.shared.pace.patience);
-        let _ = tokio::time::timeout_at(deadline, state.wait_for(|s| s.fault.is_some() || enough(s))).await;
+        let _ = tokio::time::timeout_at(deadline(), state.wait_for(|s| s.fault.is_some() || enough(s))).await;
         let now = self.shared.progress.now();
         if now.fault.is_some() {
             return Err(AppendError::Dead);
@@ -417,6 +435,48 @@ impl Engine {
         Ok(self.shared.ledger.credential(id)?)
     }
 
+    /// The credentials of somebody, as they stand, in the order of their issue.
+    pub fn credentials_of(&self, subject: &Hash) -> Result<Vec<CredentialState>, ReadError> {
+        let ledger = &self.shared.ledger;
+        let mut states = Vec::new();
+        for id in ledger.credentials_of(subject)? {
+            states.extend(ledger.credential(&id)?);
+        }
+        Ok(states)
+    }
+
+    /// What is kept, sealed, of the enrolment of a credential; none where it was not enrolled here, or was erased.
+    pub fn kept(&self, credential: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(index) = self.shared.ledger.index_at(&Key::Kept(*credential))? else { return Ok(None) };
+        let Shown::Open(opening) = self.opening(index)? else { return Ok(None) };
+        let event = OtherOpening::parse(&opening).ok().and_then(|opening| Event::from_body(opening.body).ok());
+        match event.map(|event| event.detail) {
+            Some(Detail::Bytes(kept)) => Ok(Some(kept)),
+            _ => Err(ReadError::Damaged(format!("the opening of entry {index}"))),
+        }
+    }
+
+    /// The index key of an entry, and the credential that its opening is about.
+    pub fn whose(&self, index: LeafIndex) -> Result<(Option<Hash>, Option<Hash>), ReadError> {
+        let entry = self.shared.history.entry(index)?;
+        let index_key = Entry::parse(&entry).map_err(|_| ReadError::Damaged(format!("entry {index}")))?.index_key;
+        let about = match self.shared.openings.show(index, &entry)? {
+            Shown::Open(opening) => credential_of(&opening),
+            Shown::Erased | Shown::Public => None,
+        };
+        Ok((index_key, about))
+    }
+
+    /// The outcome of an authorisation that was executed, by the authorisation's name.
+    pub fn outcome(&self, authorisation: &Hash) -> Result<Option<LeafIndex>, ReadError> {
+        Ok(self.shared.ledger.index_at(&Key::Outcome(*authorisation))?)
+    }
+
+    /// Appends what the provider writes about a subscriber.
+    pub async fn about(&self, about: About, until: Until) -> Result<Appended, AppendError> {
+        self.append(Submission::About(about), until).await
+    }
+
     /// Takes no more appends, finishes what was taken, writes a snapshot and lets go of the folder.
     ///
     /// Appends that come later are answered with [`AppendError::ShuttingDown`]; reads go on.
@@ -447,6 +507,12 @@ fn draw() -> Draw {
     draw
 }
 
+/// Whether a key is that of the stream which the provider writes about the holder of these claims.
+fn is_its_stream(stream: &StreamKey, claims: &Claims) -> Result<(), AppendError> {
+    let [_, provider] = claims.labels;
+    if stream.label() == provider { Ok(()) } else { Err(AppendError::Stream("the key is another stream's")) }
+}
+
 impl Shared {
     fn verify(&self, opening: Vec<u8>) -> Result<Verified, AppendError> {
         let limit = self.limits.opening_bytes;
@@ -472,7 +538,39 @@ impl Shared {
             }
             Submission::Credential(credential) => {
                 let bytes = credential.as_bytes().len();
-                (Ask::Credential(credential), 2 * bytes)
+                (Ask::Credential { credential, kept: None }, 2 * bytes)
+            }
+            Submission::Enrolment { credential, kept, stream } => {
+                let bytes = credential.as_bytes().len() + kept.len();
+                is_its_stream(&stream, credential.claims())?;
+                (Ask::Credential { credential, kept: Some((kept, stream)) }, 2 * bytes)
+            }
+            Submission::Status { credential, change } => {
+                if matches!(change, Change::Issued(_) | Change::Activated(_)) {
+                    return Err(AppendError::Body(BodyRefusal::NotCanonical));
+                }
+                let opening = StatusChange { credential, change: change.clone() }.opening([0; 32]);
+                let bytes = self.readable(&opening)?;
+                (Ask::Status { credential, change }, bytes)
+            }
+            Submission::About(about) => {
+                let state = self.ledger.credential(&about.credential).map_err(|_| AppendError::Dead)?;
+                let state = state.ok_or(AppendError::UnknownCredential(about.credential))?;
+                is_its_stream(&about.stream, state.credential().claims())?;
+                let bytes = match &about.said {
+                    Said::Started { .. } | Said::Verdict { .. } => 32,
+                    Said::Outcome { name, about, reason, detail } => {
+                        let (name, reason, detail) = (name.clone(), reason.clone(), detail.clone());
+                        let stream = state.provider_place();
+                        self.readable(&Outcome { name, stream, about: *about, reason, detail }.opening([0; 32]))?
+                    }
+                    Said::Event { name, detail } => {
+                        let stream = Some(state.provider_place());
+                        let event = Event { name: name.clone(), stream, detail: detail.clone() };
+                        self.readable(&event.opening([0; 32]))?
+                    }
+                };
+                (Ask::About(about), bytes)
             }
             Submission::Event { body, index_key } => {
                 if index_key.is_some_and(|key| Space::of(&key) != Kind::Event.index_key_space()) {
@@ -483,11 +581,7 @@ impl Shared {
                     return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
                 }
                 let value = cbor::decode(&body, limit).map_err(|_| AppendError::Body(BodyRefusal::NotCanonical))?;
-                // Whatever is appended must be read again by everyone who folds the log, years later.
-                let opening = OtherOpening { kind: Kind::Event, salt: [0; 32], body: value.clone() };
-                if OtherOpening::parse(&opening.to_bytes()).is_err() {
-                    return Err(AppendError::Body(BodyRefusal::NotCanonical));
-                }
+                self.readable(&OtherOpening { kind: Kind::Event, salt: [0; 32], body: value.clone() })?;
                 (Ask::Event { body: value, index_key }, body.len())
             }
             Submission::Erasure { index, reason } => {
@@ -501,6 +595,17 @@ impl Shared {
             }
         };
         Ok((Candidate { ask, draw: draw() }, bytes + sequencer::OVERHEAD))
+    }
+
+    /// The length of an opening, if it is one that everyone who folds the log can read again, years later.
+    fn readable(&self, opening: &OtherOpening) -> Result<usize, AppendError> {
+        let limit = self.limits.opening_bytes;
+        let bytes = opening.to_bytes();
+        if bytes.len() > limit {
+            return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
+        }
+        OtherOpening::parse(&bytes).map_err(|_| AppendError::Body(BodyRefusal::NotCanonical))?;
+        Ok(bytes.len())
     }
 
     /// What stands at an entry that is to be erased.

@@ -30,8 +30,16 @@ pub enum Key {
     Authorisation(Hash),
     /// A credential; its value is its [`CredentialState`].
     Credential(Hash),
-    /// Somebody who has a credential; its value is the index of the entry that issued the first one.
+    /// Somebody who has credentials; its value is their ids, in the order of their issue.
     Subject(Hash),
+    /// An enrolment; its value is the index of the entry that issued its one credential.
+    Enrolment(Hash),
+    /// A credential whose enrolment was kept here; its value is the index of the entry that has what was kept.
+    Kept(Hash),
+    /// A challenge that was answered; its value is the index of the entry that says so.
+    Challenge(Hash),
+    /// An authorisation that was executed, by its name; its value is the index of the outcome.
+    Outcome(Hash),
     /// An erased opening; its value is the index of the erasure.
     Erased(LeafIndex),
     /// What is left of a credential of which a record or a status was erased; its value is its [`CredentialState`] then.
@@ -49,6 +57,10 @@ impl Key {
             Key::Authorisation(hash) => [&b"a"[..], &hash.0].concat(),
             Key::Credential(hash) => [&b"c"[..], &hash.0].concat(),
             Key::Subject(hash) => [&b"s"[..], &hash.0].concat(),
+            Key::Enrolment(hash) => [&b"n"[..], &hash.0].concat(),
+            Key::Kept(hash) => [&b"p"[..], &hash.0].concat(),
+            Key::Challenge(hash) => [&b"h"[..], &hash.0].concat(),
+            Key::Outcome(hash) => [&b"o"[..], &hash.0].concat(),
             Key::Erased(index) => [&b"e"[..], &index.get().to_be_bytes()].concat(),
             Key::Residue(hash) => [&b"r"[..], &hash.0].concat(),
         }
@@ -84,6 +96,17 @@ pub trait Lookup {
     /// Where the entry with that index key stands.
     fn index_of(&self, index_key: &Hash) -> Result<Option<LeafIndex>, ViewError> {
         self.index_at(&Key::IndexKey(*index_key))
+    }
+
+    /// The credentials of somebody, in the order of their issue.
+    fn credentials_of(&self, subject: &Hash) -> Result<Vec<Hash>, ViewError> {
+        let ids = self.get(&Key::Subject(*subject))?.unwrap_or_default();
+        let (ids, rest) = ids.as_chunks::<32>();
+        if rest.is_empty() {
+            Ok(ids.iter().map(|id| Hash(*id)).collect())
+        } else {
+            Err(ViewError::Damaged("a person's credentials"))
+        }
     }
 
     /// A credential as it stands.

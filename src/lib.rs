@@ -35,7 +35,8 @@ pub mod recovery;
 // What reads everything again.
 pub mod fsck;
 
-// What the provider signs and seals with.
+// Where people enrol and authorise: the server's half of SCAL3, and the keys it has for it.
+pub mod authority;
 pub mod keys;
 
 // What surrounds it: the network, the operator.

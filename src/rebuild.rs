@@ -7,16 +7,23 @@
 //! The fold is `scal3`'s, not ours: every signature is verified again, and an entry that should not be in the log stops
 //! the rebuild. What can't be learnt from an erased opening comes from the snapshot ([`crate::memory`]).
 
+use std::collections::BTreeMap;
+
+use scal3::attempts::Attempt;
 use scal3::entry::Kind;
 use scal3::erasure::Erasure;
+use scal3::event::Event;
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::opening::OtherOpening;
+use scal3::outcome::{EXECUTED, Outcome};
 use scal3::state::CredentialState;
 use scal3::verify::Submitted;
+use tlog::Hash;
 use tlog::bundle;
 use tlog::tile::{EntriesPath, Path};
 use tlog::tree::LeafIndex;
 
+use crate::authority::kept;
 use crate::folder::Folder;
 use crate::history::{FULL, History, ReadError};
 use crate::ledger::{Change, Key, write_index};
@@ -65,7 +72,7 @@ pub fn view(
     view.clear()?;
     let Some(round) = memory.tip.next.checked_sub(1) else { return Ok(()) };
     let size = memory.tip.frontier.size().get();
-    let mut filling = Filling { view, changes: Vec::with_capacity(PORTION) };
+    let mut filling = Filling { view, changes: Vec::with_capacity(PORTION), people: BTreeMap::new() };
     let mut fold = None;
     for number in 0..size.div_ceil(FULL) {
         let width = (size - number * FULL).min(FULL) as u16;
@@ -92,16 +99,16 @@ pub fn view(
     if let Some(fold) = fold {
         for (id, state) in fold.credentials().filter(|(id, _)| !memory.residue.contains_key(id)) {
             filling.put(&Key::Credential(*id), state.to_bytes())?;
-            filling.subject(state)?;
+            filling.issued(state)?;
         }
     }
     for (id, state) in &memory.residue {
         filling.put(&Key::Credential(*id), state.clone())?;
         filling.put(&Key::Residue(*id), state.clone())?;
-        filling.subject(
-            &CredentialState::from_own_store(state).map_err(|_| ViewError::Damaged("a credential's state"))?,
-        )?;
+        let state = CredentialState::from_own_store(state);
+        filling.issued(&state.map_err(|_| ViewError::Damaged("a credential's state"))?)?;
     }
+    filling.people()?;
     filling.flush()?;
     Ok(view.apply(round, &[])?)
 }
@@ -110,6 +117,8 @@ pub fn view(
 struct Filling<'a> {
     view: &'a dyn View,
     changes: Vec<Change>,
+    /// The credentials of each person, with the place of their issue.
+    people: BTreeMap<Hash, Vec<(u64, Hash)>>,
 }
 
 impl Filling<'_> {
@@ -128,6 +137,12 @@ impl Filling<'_> {
                 Some(submitted) => self.put(&Key::Authorisation(submitted.authorisation_key()), write_index(index)),
                 None => Ok(()),
             },
+            Step::Other(kind @ (Kind::Event | Kind::Outcome)) | Step::InDoubt(kind @ (Kind::Event | Kind::Outcome)) => {
+                match opening.and_then(|opening| told(kind, opening)) {
+                    Some(key) => self.put(&key, write_index(index)),
+                    None => Ok(()),
+                }
+            }
             Step::Other(Kind::Erasure) => match opening.and_then(erased) {
                 Some(erased) => self.put(&Key::Erased(erased), write_index(index)),
                 None => Ok(()),
@@ -137,14 +152,21 @@ impl Filling<'_> {
         }
     }
 
-    /// A person's first credential names no predecessor, and no other does.
-    fn subject(&mut self, state: &CredentialState) -> Result<(), RebuildError> {
-        let claims = state.credential().claims();
-        if claims.predecessor.is_some() {
-            return Ok(());
-        }
+    /// A credential's enrolment, and its place among those of its person.
+    fn issued(&mut self, state: &CredentialState) -> Result<(), RebuildError> {
+        let (claims, id) = (state.credential().claims(), state.credential().id());
+        self.people.entry(claims.subject).or_default().push((state.issued_at(), id));
         let issued_at = LeafIndex::new(state.issued_at()).map_err(|_| ReadError::Order)?;
-        self.put(&Key::Subject(claims.subject), write_index(issued_at))
+        self.put(&Key::Enrolment(claims.enrolment_id), write_index(issued_at))
+    }
+
+    fn people(&mut self) -> Result<(), RebuildError> {
+        for (subject, mut credentials) in std::mem::take(&mut self.people) {
+            credentials.sort_unstable();
+            let ids: Vec<u8> = credentials.iter().flat_map(|(_, id)| id.0).collect();
+            self.put(&Key::Subject(subject), ids)?;
+        }
+        Ok(())
     }
 
     fn put(&mut self, key: &Key, value: Vec<u8>) -> Result<(), RebuildError> {
@@ -158,6 +180,22 @@ impl Filling<'_> {
         self.view.load(&writes)?;
         self.changes.clear();
         Ok(())
+    }
+}
+
+/// What the state has from an entry about a subscriber, beside the credential's own.
+fn told(kind: Kind, opening: &[u8]) -> Option<Key> {
+    let body = OtherOpening::parse(opening).ok()?.body;
+    if kind == Kind::Outcome {
+        let outcome = Outcome::from_body(body).ok()?;
+        return outcome.about.filter(|_| outcome.name == EXECUTED).map(Key::Outcome);
+    }
+    let event = Event::from_body(body).ok()?;
+    let place = event.stream.as_ref()?;
+    match Attempt::of(&event) {
+        Some((Attempt::Started, challenge)) => Some(Key::Challenge(challenge)),
+        None if event.name == kept::EVENT && place.counter == 0 => Some(Key::Kept(place.credential)),
+        _ => None,
     }
 }
 

@@ -17,8 +17,10 @@ use scal3::cbor::Value;
 use scal3::credential::Credential;
 use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
-use scal3::index_key::status_index_key;
+use scal3::event::Event;
+use scal3::index_key::{StreamKey, status_index_key};
 use scal3::opening::{AnyOpening, OtherOpening, commitment};
+use scal3::outcome::Outcome;
 use scal3::record::Record;
 use scal3::seen::SeenOnHistory;
 use scal3::state::{CredentialState, Status};
@@ -30,7 +32,9 @@ use tlog::{Hash, LeafHash};
 
 use crate::ledger::{Change, Key, Lookup, Standing, write_index};
 use crate::store::view::ViewError;
-use crate::submission::{AppendError, Collision, CredentialRefusal, ErasureRefusal, Verified};
+use crate::submission::{About, AppendError, Collision, CredentialRefusal, ErasureRefusal, Verified};
+
+mod about;
 
 /// A clock this far behind the last round is not a leap second or a slewing daemon: appends stop until it is put right.
 pub const CLOCK_TOLERANCE_MS: u64 = 10_000;
@@ -52,8 +56,22 @@ pub enum Ask {
         /// The proof of having looked; with none the record is refused at its place.
         seen: Option<SeenOnHistory>,
     },
-    /// A credential signed by an issuing key of this log.
-    Credential(Box<Credential>),
+    /// A credential signed by an issuing key of this log, and what is kept of its enrolment, if that was here.
+    Credential {
+        /// The credential.
+        credential: Box<Credential>,
+        /// What is kept, sealed, and the key of the stream that it begins.
+        kept: Option<(Vec<u8>, StreamKey)>,
+    },
+    /// A change of a credential's status.
+    Status {
+        /// Whose.
+        credential: Hash,
+        /// What changes.
+        change: StatusDetail,
+    },
+    /// What the provider writes about a subscriber.
+    About(About),
     /// An event; the body is deterministic CBOR.
     Event {
         /// The body of its opening.
@@ -88,14 +106,20 @@ impl Target {
     }
 }
 
-/// The credential that an opening is about: a record's, or the one whose status changes.
-fn credential_of(opening: &[u8]) -> Option<Hash> {
+/// The credential that an opening is about: a record's, the one whose status changes, or the one whose stream it is in.
+pub fn credential_of(opening: &[u8]) -> Option<Hash> {
     match AnyOpening::parse(opening).ok()? {
         AnyOpening::Instruction(opening) => {
             Some(Record::parse(opening.profile, &opening.record).ok()?.metadata().credential)
         }
         AnyOpening::Other(opening) if opening.kind == Kind::Status => {
             StatusChange::from_body(opening.body).ok().map(|change| change.credential)
+        }
+        AnyOpening::Other(opening) if opening.kind == Kind::Outcome => {
+            Outcome::from_body(opening.body).ok().map(|outcome| outcome.stream.credential)
+        }
+        AnyOpening::Other(opening) if opening.kind == Kind::Event => {
+            Event::from_body(opening.body).ok()?.stream.map(|place| place.credential)
         }
         AnyOpening::Other(_) => None,
     }
@@ -277,7 +301,13 @@ impl Draft<'_> {
         let Candidate { ask, draw } = candidate;
         match ask {
             Ask::Record { record, seen } => self.record(&record, seen.as_ref(), &draw),
-            Ask::Credential(credential) => self.issue(*credential, &draw),
+            Ask::Credential { credential, kept } => self.issue(*credential, kept, &draw),
+            Ask::Status { credential, change } => {
+                let state = self.credential(&credential).or_stop()?;
+                let state = state.ok_or(AppendError::UnknownCredential(credential))?;
+                self.change_status(state, change, draw.salt, draw.seal)
+            }
+            Ask::About(about) => self.about(about, &draw),
             Ask::Event { body, index_key } => self.event(body, index_key, &draw),
             Ask::Erasure { index, reason, target } => self.erase(index, &reason, target, &draw),
         }
@@ -323,7 +353,7 @@ impl Draft<'_> {
     }
 
     /// A credential: issued once, and only by a provider of this log.
-    fn issue(&mut self, credential: Credential, draw: &Draw) -> Result<Placed, No> {
+    fn issue(&mut self, credential: Credential, kept: Option<(Vec<u8>, StreamKey)>, draw: &Draw) -> Result<Placed, No> {
         let id = credential.id();
         if let Some(state) = self.credential(&id).or_stop()? {
             let index = LeafIndex::new(state.issued_at()).map_err(|_| No::Stop(PlanError::TreeFull))?;
@@ -343,18 +373,26 @@ impl Draft<'_> {
         let change = StatusChange { credential: id, change: StatusDetail::Issued(credential.as_bytes().to_vec()) };
         let index_key = status_index_key(&id, 0);
         self.index_key_is_free(&index_key)?;
+        // Streams derive from the enrolment: a second credential would write into those of the first.
+        let enrolment = Key::Enrolment(credential.claims().enrolment_id);
+        if let Some(index) = self.index_at(&enrolment).or_stop()? {
+            return Err(AppendError::AlreadyIssued(index).into());
+        }
         let subject = Key::Subject(credential.claims().subject);
-        let known = self.index_at(&subject).or_stop()?.is_some();
+        let before = self.get(&subject).or_stop()?;
+        let known = before.is_some();
         let index = self.next()?;
         let state = CredentialState::issue(credential, index.get(), predecessor.as_mut(), known)
             .map_err(|e| AppendError::from(CredentialRefusal::Issue(e)))?;
         let placed = self.push_status(&change, index_key, draw.salt, draw.seal)?;
-        if !known {
-            self.set(subject, write_index(index));
-        }
+        self.set(subject, [before.unwrap_or_default(), id.0.to_vec()].concat());
+        self.set(enrolment, write_index(index));
         self.set_credential(&state)?;
         if let Some(predecessor) = predecessor {
             self.set_credential(&predecessor)?;
+        }
+        if let Some((kept, stream)) = kept {
+            self.keep(state, kept, &stream, draw)?;
         }
         Ok(placed)
     }

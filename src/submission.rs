@@ -9,8 +9,12 @@
 //! The caller chooses the level to wait for ([`Until`]) and the answer says which one was reached ([`Reached`]).
 //! Whatever the level: nothing is answered before the entry, its opening and its key are on stable storage (I-2).
 
+use scal3::Change;
+use scal3::attempts::Attempt;
 use scal3::credential::{Credential, CredentialError};
-use scal3::state::{IssueError, TransitionError};
+use scal3::event::Detail;
+use scal3::index_key::StreamKey;
+use scal3::state::{IssueError, Status, TransitionError};
 use scal3::verify::{Refusal, Signed, Submitted};
 use tlog::proof::InclusionProof;
 use tlog::tree::LeafIndex;
@@ -28,6 +32,24 @@ pub enum Submission {
     Record(Box<Verified>),
     /// A credential signed by an issuing key of this log. It is written as the status entry `issued`.
     Credential(Box<Credential>),
+    /// A credential that was enrolled here, together with what the provider keeps of the enrolment: both, or neither.
+    Enrolment {
+        /// The credential.
+        credential: Box<Credential>,
+        /// What is kept, sealed: the detail of the first entry of its stream 1.
+        kept: Vec<u8>,
+        /// The key of that stream.
+        stream: StreamKey,
+    },
+    /// A change of a credential's status, with its reason. An issue or an activation is none: those follow from others.
+    Status {
+        /// Whose.
+        credential: Hash,
+        /// What changes.
+        change: Change,
+    },
+    /// What the provider writes about a subscriber.
+    About(About),
     /// A salted event (kind 9): only its commitment is public.
     Event {
         /// The body of the opening: deterministic CBOR of one item.
@@ -43,6 +65,66 @@ pub enum Submission {
         /// Why, for the record.
         reason: String,
     },
+}
+
+/// The next entry of the stream that the provider writes about a subscriber. Its place in the stream is the sequencer's to give.
+#[derive(Debug)]
+pub struct About {
+    /// Whom it is about.
+    pub credential: Hash,
+    /// The key of the stream, which the credential commits to.
+    pub stream: StreamKey,
+    /// What it says.
+    pub said: Said,
+}
+
+/// What is said about a subscriber.
+#[derive(Debug)]
+pub enum Said {
+    /// An attempt begins: its challenge is spent with this, and the attempt counted (I-4).
+    Started {
+        /// The challenge.
+        challenge: Hash,
+        /// How many attempts there may be.
+        allowance: Allowance,
+    },
+    /// The verdict on the attempt under this challenge.
+    Verdict {
+        /// The challenge.
+        challenge: Hash,
+        /// The verdict.
+        attempt: Attempt,
+        /// How many attempts there may be.
+        allowance: Allowance,
+    },
+    /// What became of an instruction.
+    Outcome {
+        /// `executed` or `blocked`.
+        name: String,
+        /// The authorisation that was executed, by its name, or the instruction that was blocked. One that was executed
+        /// has one outcome: said again, it is answered with the first.
+        about: Option<Hash>,
+        /// Why.
+        reason: Option<String>,
+        /// What came of it.
+        detail: Option<Vec<u8>>,
+    },
+    /// Something else that happened.
+    Event {
+        /// What.
+        name: String,
+        /// More about it.
+        detail: Detail,
+    },
+}
+
+/// How often the second factor may be wrong before a credential is suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Without being right in between.
+    pub in_a_row: u64,
+    /// Ever.
+    pub in_all: u64,
 }
 
 /// An opening whose record's signatures verified: the bytes, and what they were found to be. Only
@@ -143,6 +225,18 @@ pub enum AppendError {
     /// The erasure can't be done.
     #[error(transparent)]
     Erasure(#[from] ErasureRefusal),
+    /// The credential may not act now.
+    #[error("the credential is {0:?}")]
+    Inactive(Status),
+    /// The second factor was wrong too often: the credential is suspended.
+    #[error("the second factor was wrong too often, and the credential is suspended")]
+    OutOfAttempts,
+    /// The challenge was answered before.
+    #[error("the challenge was answered before, by the attempt at entry {0}")]
+    ChallengeSpent(LeafIndex),
+    /// The key is not that of the stream, or what is said does not go on where the stream is.
+    #[error("not an entry of the provider's stream about this credential: {0}")]
+    Stream(&'static str),
     /// The body of an event is not one item of deterministic CBOR, or the opening is larger than the limit.
     #[error("the body of the opening is not acceptable: {0}")]
     Body(BodyRefusal),

@@ -35,6 +35,12 @@ pub enum Scope {
     Append,
     /// Read openings: the records behind the entries.
     Read,
+    /// Begin enrolments.
+    Enrol,
+    /// Open intents for any credential.
+    Authorise,
+    /// Suspend, resume, revoke and recover credentials.
+    Manage,
 }
 
 impl Scope {
@@ -43,6 +49,9 @@ impl Scope {
         match self {
             Scope::Append => "append",
             Scope::Read => "read",
+            Scope::Enrol => "enrol",
+            Scope::Authorise => "authorise",
+            Scope::Manage => "manage",
         }
     }
 }

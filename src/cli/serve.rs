@@ -7,6 +7,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,12 +18,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::{Checked, check};
 use super::{Exit, Failure, Output, Which, runtime, system};
+use crate::authority::Authority;
 use crate::config::{Config, Format, Logging};
 use crate::engine::{self, Engine};
 
 use crate::folder::FolderError;
 use crate::guard::GuardError;
 use crate::http::App;
+use crate::keys::{SoftKeys, Unlock};
 use crate::recovery::OpenError;
 use crate::store::lock::LockError;
 
@@ -72,8 +75,24 @@ pub fn engine_config(config: &Config, checked: Checked) -> (engine::Config, Opti
 pub async fn open(config: Config) -> Result<App, Failure> {
     let checked = check(&config)?;
     let (engine, text) = engine_config(&config, checked);
+    if !config.authority.enabled {
+        return Ok(App::new(Engine::open(engine).await?, config, text));
+    }
+    let keys = open_keys(&config)?;
+    let clock = Arc::clone(&engine.clock);
     let engine = Engine::open(engine).await?;
-    Ok(App::new(engine, config, text))
+    let authority = Authority::new(engine, Arc::new(keys), config.authority.settings(), clock);
+    Ok(App::with_authority(authority, config, text))
+}
+
+/// The provider's keys.
+fn open_keys(config: &Config) -> Result<SoftKeys, Failure> {
+    let folder = config.data.join("keys");
+    SoftKeys::open(&folder, &Unlock::default()).map_err(|error| {
+        Failure::new(Exit::Config, format!("the provider's keys in {}: {error}", folder.display())).next(
+            "make them with `solelog keygen master` and `solelog keygen issuing`, or set authority.enabled = false",
+        )
+    })
 }
 
 /// As many open files as the system lets us have: a log that runs out of them cannot write, and ends.

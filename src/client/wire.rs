@@ -253,7 +253,6 @@ pub struct AuthoriseAnswer {
     /// Where.
     pub record: AppendAnswer,
     /// What the provider did about it.
-    #[serde(default)]
     pub outcome: Option<OutcomeAnswer>,
 }
 

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use scal3::limits::CREDENTIAL_MAX;
-use scal3::state::Status;
+use scal3::state::{CredentialState, Status};
 use serde::Serialize;
 use tlog::Hash;
 use utoipa::ToSchema;
@@ -90,9 +90,34 @@ pub(super) struct CredentialAnswer {
     /// The entry of its first record, which activated it.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_record: Option<u64>,
+    /// How often the second factor was wrong since it was last right; for tokens with the scope `read`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_attempts: Option<u64>,
     /// The credential itself, base64; for tokens with the scope `read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<String>,
+}
+
+impl CredentialAnswer {
+    /// What is said of a credential; `whole` to those who may read openings.
+    pub(super) fn of(state: &CredentialState, whole: bool) -> CredentialAnswer {
+        CredentialAnswer {
+            id: state.credential().id().to_hex(),
+            status: match state.status() {
+                Status::Issued => "issued",
+                Status::Active => "active",
+                Status::Suspended => "suspended",
+                Status::Revoked => "revoked",
+            },
+            issued_at: state.issued_at(),
+            next_sequence: state.next_sequence(),
+            previous: state.previous().to_hex(),
+            status_entries: state.status_counter(),
+            first_record: state.first_record(),
+            failed_attempts: whole.then(|| state.attempts().in_a_row),
+            credential: whole.then(|| base64(state.credential().as_bytes())),
+        }
+    }
 }
 
 /// How a credential stands, after everything that is durable.
@@ -117,21 +142,7 @@ pub(super) async fn show(
 ) -> Result<Json<CredentialAnswer>, Error> {
     let id = Hash::from_hex(&id)
         .ok_or_else(|| Error::Parameter("a credential's id has 64 lower-case hex digits".to_owned()))?;
-    let reading = app.may_read(&headers)?;
+    let may_read = app.may_read(&headers)?;
     let state = app.blocking(move |engine| engine.credential(&id)?.ok_or(Error::NoSuchCredential)).await?;
-    Ok(Json(CredentialAnswer {
-        id: id.to_hex(),
-        status: match state.status() {
-            Status::Issued => "issued",
-            Status::Active => "active",
-            Status::Suspended => "suspended",
-            Status::Revoked => "revoked",
-        },
-        issued_at: state.issued_at(),
-        next_sequence: state.next_sequence(),
-        previous: state.previous().to_hex(),
-        status_entries: state.status_counter(),
-        first_record: state.first_record(),
-        credential: reading.openings().then(|| base64(state.credential().as_bytes())),
-    }))
+    Ok(Json(CredentialAnswer::of(&state, may_read)))
 }

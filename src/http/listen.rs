@@ -5,6 +5,7 @@
 //! measured to be six times slower).
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +36,10 @@ pub struct Manners {
     /// The most connections.
     pub connections: usize,
 }
+
+/// Who is at the other end of a connection, in every request that comes over it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
 
 /// The most bytes that the head of a request may have.
 const HEAD_BYTES: usize = 16 << 10;
@@ -68,8 +73,8 @@ pub async fn serve(
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, Peer(address.ip())),
             Err(error) => {
                 // Most likely no file descriptors are left: connections that end bring some back.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -77,7 +82,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = connection(stream, router.clone(), manners, &graceful);
+        let connection = connection(stream, peer, router.clone(), manners, &graceful);
         let open = open.clone();
         open.inc();
         tokio::spawn(async move {
@@ -94,6 +99,7 @@ pub async fn serve(
 
 fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     manners: Manners,
     graceful: &GracefulShutdown,
@@ -116,8 +122,9 @@ fn connection(
     let watch = Watch::new();
     let stream = watch.socket(stream);
     let answers = watch.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(peer);
         let (answer, watch) = (router.call(request), answers.clone());
         async move { answer.await.map(|answer| answer.map(|body| watch.body(body))) }
     });

@@ -14,6 +14,10 @@ mod auth;
 mod body;
 mod credentials;
 mod docs;
+mod enrolments;
+mod intents;
+mod json;
+mod lifecycle;
 pub mod listen;
 mod log;
 mod openapi;
@@ -48,6 +52,7 @@ use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::authority::Authority;
 use crate::config::{Access, Config};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
@@ -64,6 +69,7 @@ pub struct App {
 
 struct Inner {
     engine: Engine,
+    authority: Option<Authority>,
     config: Config,
     witness_policy: Option<String>,
     tokens: Tokens,
@@ -79,11 +85,22 @@ const READS: usize = 64;
 impl App {
     /// A server for that engine. `witness_policy` is the text of the tlog-policy that the engine was given.
     pub fn new(engine: Engine, config: Config, witness_policy: Option<String>) -> App {
+        App::with(engine, None, config, witness_policy)
+    }
+
+    /// A server where people can enrol and authorise, too.
+    pub fn with_authority(authority: Authority, config: Config, witness_policy: Option<String>) -> App {
+        App::with(authority.engine().clone(), Some(authority), config, witness_policy)
+    }
+
+    fn with(engine: Engine, authority: Option<Authority>, config: Config, witness_policy: Option<String>) -> App {
         let tokens = Tokens::open(config.tokens(), config.limits.token_in_flight);
         let pool = VerifyPool::new(config.limits.verify_threads, config.limits.waiting_bytes);
         let heads = ops::HeadClock::new(&engine.heads());
         let (metrics, reads) = (Metrics::new(), Arc::new(Semaphore::new(READS)));
-        App { inner: Arc::new(Inner { engine, config, witness_policy, tokens, pool, metrics, heads, reads }) }
+        App {
+            inner: Arc::new(Inner { engine, authority, config, witness_policy, tokens, pool, metrics, heads, reads }),
+        }
     }
 
     /// All routes.
@@ -124,6 +141,15 @@ impl App {
             .routes(routes!(log::show))
             .routes(routes!(credentials::issue))
             .routes(routes!(credentials::show))
+            .routes(routes!(lifecycle::list))
+            .routes(routes!(lifecycle::suspend))
+            .routes(routes!(lifecycle::resume))
+            .routes(routes!(lifecycle::revoke))
+            .routes(routes!(lifecycle::recover))
+            .routes(routes!(enrolments::begin))
+            .routes(routes!(enrolments::complete))
+            .routes(routes!(intents::open))
+            .routes(routes!(intents::authorise))
             .routes(routes!(ops::livez))
             .routes(routes!(ops::readyz))
     }
@@ -144,6 +170,10 @@ impl App {
     /// The engine behind it.
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    fn authority(&self) -> Result<&Authority, Error> {
+        self.inner.authority.as_ref().ok_or(Error::NoAuthority)
     }
 
     fn config(&self) -> &Config {

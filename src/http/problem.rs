@@ -17,9 +17,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::BodyError;
+use crate::authority::KeptReadError;
+use crate::authority::authorise::AuthoriseError;
+use crate::authority::enrolment::EnrolError;
+use crate::authority::intent::IntentError;
 use crate::history::ReadError;
 use crate::submission::{AppendError, Collision};
 use crate::tokens::AuthError;
+
+mod authority;
 
 /// A kind of problem: its name, its title, its status and its page.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,6 +102,40 @@ kinds! {
         "See `detail`; nothing was appended.";
     OPENING_REFUSED = "opening-refused", 422, "The body of the opening is not acceptable",
         "See `detail`; nothing was appended.";
+    READ_REFUSED = "read-refused", 403, "The read token is not that of this entry",
+        "Derive the token from the label secret and the index key of this very entry.";
+    NO_AUTHORITY = "no-authority", 404, "Nobody can enrol or authorise here",
+        "This log takes records with POST /v1/records only; its provider runs SCAL3 elsewhere.";
+    TICKET_REFUSED = "ticket-refused", 403, "The ticket is not taken",
+        "Ask the provider to begin the enrolment anew.";
+    ENROLMENT_REFUSED = "enrolment-refused", 422, "What the device brought does not hold",
+        "See `detail`; nothing was issued. Deal new shares and send them with the same ticket.";
+    NOT_THE_DEVICE = "not-the-device", 403, "The device's signature does not verify",
+        "Sign the hash of the request with the credential's device key.";
+    DEVICE_CLOCK = "device-clock", 403, "The device's clock differs too much",
+        "Set the device's clock, and sign again; `expected` is the server's time.";
+    BLOCKED = "blocked", 403, "The instruction was blocked",
+        "See `detail`. Where `index` is given, the log has it that this was blocked.";
+    NOT_KEPT = "not-kept", 409, "This server keeps no share for the credential",
+        "Authorise where the credential was enrolled, and append the record with POST /v1/records.";
+    CHALLENGES_FULL = "challenges-full", 429, "Too many challenges are open",
+        "Answer one of those that are open, or wait until they expire.";
+    CHALLENGE_UNKNOWN = "challenge-unknown", 404, "This challenge is not open",
+        "Open a new intent; a restart of the server voids every open challenge.";
+    CHALLENGE_SPENT = "challenge-spent", 409, "This challenge was answered before",
+        "Look for the record under its index key; if it is not there, open a new intent.";
+    CHALLENGE_EXPIRED = "challenge-expired", 410, "This challenge has expired",
+        "Open a new intent.";
+    PASS_REFUSED = "pass-refused", 422, "The answer fails a check that anybody can make",
+        "See `code`; nothing was spent, and no attempt was counted.";
+    PASS_DAMAGED = "pass-damaged", 422, "The answer arrived damaged",
+        "Open a new intent; the challenge is spent, and the attempt was given back.";
+    SECOND_FACTOR = "second-factor", 403, "The second factor was wrong",
+        "`attempts_left` says how often it may be wrong before the credential is suspended.";
+    CREDENTIAL_INACTIVE = "credential-inactive", 403, "The credential may not act now",
+        "See `detail`. A suspended credential is resumed by its provider.";
+    RATE_LIMITED = "rate-limited", 429, "Too many requests that do not verify",
+        "Send it again after `Retry-After` seconds.";
     QUOTA = "quota", 429, "The token has too many requests open",
         "Wait for answers before you send more, or ask the operator for a larger quota.";
     INTERNAL = "internal", 500, "Something in this server is wrong",
@@ -146,6 +186,9 @@ pub struct Problem {
     /// The size of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// How often the second factor may still be wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts_left: Option<u64>,
     /// Under which the server's log has the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_id: Option<String>,
@@ -180,6 +223,16 @@ pub enum Error {
     NoSuchIndexKey,
     /// No such credential.
     NoSuchCredential,
+    /// No authority: this server only keeps the log.
+    NoAuthority,
+    /// The read token is not that of the entry.
+    ReadToken,
+    /// Enrolling.
+    Enrol(EnrolError),
+    /// Opening an intent, or stopping a credential.
+    Intent(IntentError),
+    /// Authorising.
+    Authorise(AuthoriseError),
     /// No such route.
     NoSuchRoute,
     /// Not with this method.
@@ -191,6 +244,33 @@ pub enum Error {
 impl From<AuthError> for Error {
     fn from(error: AuthError) -> Error {
         Error::Auth(error)
+    }
+}
+
+impl From<EnrolError> for Error {
+    fn from(error: EnrolError) -> Error {
+        Error::Enrol(error)
+    }
+}
+
+impl From<IntentError> for Error {
+    fn from(error: IntentError) -> Error {
+        Error::Intent(error)
+    }
+}
+
+impl From<AuthoriseError> for Error {
+    fn from(error: AuthoriseError) -> Error {
+        Error::Authorise(error)
+    }
+}
+
+impl From<KeptReadError> for Error {
+    fn from(error: KeptReadError) -> Error {
+        match error {
+            KeptReadError::Read(error) => Error::Read(error),
+            KeptReadError::Kept(error) => Error::Internal(error.to_string()),
+        }
     }
 }
 
@@ -234,6 +314,11 @@ impl Error {
                 Problem::of(&NO_SUCH_ENTRY).detail("no entry that a signed head covers has this index key")
             }
             Error::NoSuchCredential => Problem::of(&NO_SUCH_CREDENTIAL),
+            Error::NoAuthority => Problem::of(&NO_AUTHORITY),
+            Error::ReadToken => Problem::of(&READ_REFUSED),
+            Error::Enrol(error) => authority::enrol(error),
+            Error::Intent(error) => authority::intent(error),
+            Error::Authorise(error) => authority::authorise(error),
             Error::NoSuchRoute => Problem::of(&NO_SUCH_ROUTE),
             Error::Method => Problem::of(&METHOD),
             Error::Internal(cause) => Problem::hidden(&INTERNAL, cause),
@@ -263,6 +348,11 @@ fn append(error: &AppendError) -> Problem {
             Problem { check: Some("credential"), ..Problem::of(&CREDENTIAL_REFUSED).detail(error) }
         }
         AppendError::Erasure(_) => Problem::of(&NOT_ERASABLE).detail(error),
+        AppendError::Inactive(_) | AppendError::OutOfAttempts => Problem::of(&CREDENTIAL_INACTIVE).detail(error),
+        AppendError::ChallengeSpent(index) => {
+            Problem { index: Some(index.get()), ..Problem::of(&CHALLENGE_SPENT).detail(error) }
+        }
+        AppendError::Stream(_) => Problem::hidden(&INTERNAL, error),
         AppendError::Body(_) => Problem::of(&OPENING_REFUSED).detail(error),
         AppendError::Full { retry_after_s } => Problem::of(&BUSY).retry(*retry_after_s),
         AppendError::NoSpace => Problem::hidden(&DISK_FULL, error).retry(60),
@@ -308,6 +398,7 @@ impl Problem {
             found: None,
             index: None,
             size: None,
+            attempts_left: None,
             error_id: None,
             retry_after_s: None,
         }

@@ -23,9 +23,8 @@ use tlog::proof_file::ProofFile;
 use tlog::{LeafIndex, TreeSize};
 use utoipa::ToSchema;
 
-use super::auth::Reading;
 use super::problem::{Error, Problem};
-use super::{App, REACHED, base64, base64_all, reached, records};
+use super::{App, REACHED, auth, base64, base64_all, reached, records};
 use crate::engine::Engine;
 use crate::openings::Shown;
 use crate::progress::SignedHead;
@@ -76,7 +75,8 @@ pub(super) struct Included {
 ///
 /// `Accept: text/plain` gives the bare `.tlog-proof`. The header `Solelog-Reached` says whether the checkpoint inside has
 /// its quorum of cosignatures (`witnessed`) or not yet (`integrated`). The opening and what follows from it are inside
-/// for tokens with the scope `read`, or for everybody where the log is configured so.
+/// for tokens with the scope `read`, or for everybody where the log is configured so. A subscriber reads an own entry with
+/// `Authorization: SolelogRead <64 hex digits>`, the token that derives from the secret of the own labels.
 #[utoipa::path(
     get,
     path = "/v1/receipts/{at}",
@@ -96,8 +96,13 @@ pub(super) async fn show(
     Path(at): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let reading = app.may_read(&headers)?;
+    let read_token = auth::read_token(&headers)?;
+    let may_read = read_token.is_none() && app.may_read(&headers)?;
     let index = records::find(&app, at).await?;
+    let may_read = match read_token {
+        Some(token) => app.is_read_token(index, &token).await?,
+        None => may_read,
+    };
     let head = app.covering(index).ok_or_else(|| {
         Error::Read(crate::history::ReadError::NotYet { size: app.engine().heads().integrated.head.size })
     })?;
@@ -106,7 +111,7 @@ pub(super) async fn show(
         let proof = app.blocking(move |engine| proof_file(engine, index, &head)).await?;
         ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], proof).into_response()
     } else {
-        Json(app.blocking(move |engine| receipt(engine, index, &head, &reading)).await?).into_response()
+        Json(app.blocking(move |engine| receipt(engine, index, &head, may_read)).await?).into_response()
     };
     response.headers_mut().insert(REACHED, word);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
@@ -120,7 +125,7 @@ fn proof_file(engine: &Engine, index: LeafIndex, head: &SignedHead) -> Result<St
     String::from_utf8(file.to_bytes()).map_err(|e| Error::Internal(e.to_string()))
 }
 
-fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, reading: &Reading) -> Result<Receipt, Error> {
+fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, may_read: bool) -> Result<Receipt, Error> {
     let size = head.head.size;
     let bytes = engine.entry(index)?;
     let entry = Entry::parse(&bytes).map_err(|e| Error::Internal(format!("entry {}: {e}", index.get())))?;
@@ -135,9 +140,7 @@ fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, reading: &Readi
         issued: None,
         seen: None,
     };
-    if reading.openings()
-        && let Shown::Open(opening) = engine.opening(index)?
-    {
+    if may_read && let Shown::Open(opening) = engine.opening(index)? {
         if entry.kind == Kind::Instruction {
             behind(engine, &opening, size, &mut receipt)?;
         }

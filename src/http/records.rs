@@ -210,9 +210,11 @@ async fn many(app: &App, headers: &HeaderMap, request: Body, until: Until) -> Re
             };
             count(app, &result, began.elapsed());
             match result {
-                Ok(appended) => {
-                    Outcome { status: status(&appended).as_u16(), appended: Some(answer(appended)), problem: None }
-                }
+                Ok(appended) => Outcome {
+                    status: status(&appended).as_u16(),
+                    appended: Some(AppendAnswer::from(appended)),
+                    problem: None,
+                },
                 Err(error) => Outcome::problem(Error::from(error).problem()),
             }
         })
@@ -258,6 +260,9 @@ pub(super) fn count(app: &App, result: &Result<Appended, AppendError>, took: Dur
         Err(AppendError::AlreadyIssued(_)) => ("already-issued", None),
         Err(AppendError::Credential(_)) => ("credential-refused", None),
         Err(AppendError::Erasure(_)) => ("not-erasable", None),
+        Err(AppendError::Inactive(_) | AppendError::OutOfAttempts) => ("inactive", None),
+        Err(AppendError::ChallengeSpent(_)) => ("challenge-spent", None),
+        Err(AppendError::Stream(_)) => ("stream", None),
         Err(AppendError::Body(_)) => ("opening-refused", None),
         Err(AppendError::Full { .. }) => ("busy", None),
         Err(AppendError::NoSpace) => ("disk-full", None),
@@ -289,33 +294,35 @@ fn status(appended: &Appended) -> StatusCode {
 pub(super) fn created(appended: Appended) -> Response {
     let status = status(&appended);
     let location = format!("/v1/records/{}", appended.index.get());
-    let mut response = (status, Json(answer(appended))).into_response();
+    let mut response = (status, Json(AppendAnswer::from(appended))).into_response();
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }
 
-fn answer(appended: Appended) -> AppendAnswer {
-    let (reached, covered) = match appended.reached {
-        Reached::Sequenced => (Level::Sequenced, None),
-        Reached::Integrated(covered) => (Level::Integrated, Some(covered)),
-        Reached::Witnessed(covered) => (Level::Witnessed, Some(covered)),
-    };
-    let (head, inclusion) = match covered {
-        Some(Covered { head, proof }) => (Some(Head::of(&head)), Some(base64_all(&proof.hashes))),
-        None => (None, None),
-    };
-    AppendAnswer {
-        index: appended.index.get(),
-        existing: appended.existing,
-        reached,
-        time_ms: appended.time_ms,
-        entry: base64(&appended.entry),
-        leaf_hash: base64(appended.leaf_hash.0),
-        head,
-        inclusion,
-        receipt: format!("/v1/receipts/{}", appended.index.get()),
+impl From<Appended> for AppendAnswer {
+    fn from(appended: Appended) -> AppendAnswer {
+        let (reached, covered) = match appended.reached {
+            Reached::Sequenced => (Level::Sequenced, None),
+            Reached::Integrated(covered) => (Level::Integrated, Some(covered)),
+            Reached::Witnessed(covered) => (Level::Witnessed, Some(covered)),
+        };
+        let (head, inclusion) = match covered {
+            Some(Covered { head, proof }) => (Some(Head::of(&head)), Some(base64_all(&proof.hashes))),
+            None => (None, None),
+        };
+        AppendAnswer {
+            index: appended.index.get(),
+            existing: appended.existing,
+            reached,
+            time_ms: appended.time_ms,
+            entry: base64(&appended.entry),
+            leaf_hash: base64(appended.leaf_hash.0),
+            head,
+            inclusion,
+            receipt: format!("/v1/receipts/{}", appended.index.get()),
+        }
     }
 }
 
@@ -399,13 +406,13 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let at = index(&at)?;
-    let reading = app.may_read(&headers)?;
+    let may_read = app.may_read(&headers)?;
     let answer = app.blocking(move |engine| {
         let bytes = engine.entry(at)?;
         let entry = Entry::parse(&bytes).map_err(|e| Error::Internal(format!("entry {}: {e}", at.get())))?;
         let opening = if entry.kind.is_public() {
             OpeningAnswer { state: OpeningState::Public, bytes: None, meaning: "the entry carries its body itself" }
-        } else if reading.openings() {
+        } else if may_read {
             shown(engine.opening(at)?)
         } else {
             OpeningAnswer {

@@ -1,0 +1,245 @@
+//! Enrolment: a device deals the shares of a joint key, and gets a credential for it.
+//!
+//! ```text
+//! provider's backend ── begin ──► enrolment id, key to seal to, ticket ──► device
+//! device: deals, blinds its own share, seals the provider's, signs with its key
+//! device ── complete ──► ticket ► device's signature ► the share, opened and checked whole ► credential ► logged
+//! ```
+//!
+//! Nothing is remembered between the two steps, and the second may be asked again: the same ticket from the same device
+//! gives the same credential, issued once. A successor waits until its predecessor has authorised it: then the same
+//! request is simply sent again.
+
+use scal3::credential::Credential;
+use scal3::index_key::{LabelSecret, Stream, StreamKey};
+use scal3::point::Point;
+use scal3::request;
+use scal3::{Claims, Hash, Profile as RecordProfile};
+use threshold::{Enrolling, Enrolment, OpenError, Profile, Profile1, Profile2, ProviderShare, Shares};
+
+use super::kept::{Kept, KeptError};
+use super::ticket::{Ticket, TicketError};
+use super::{Authority, random};
+use crate::history::ReadError;
+use crate::keys::KeyError;
+use crate::submission::{AppendError, Appended, Submission, Until};
+
+/// How far a credential reaches back: clocks differ.
+const BEFORE_MS: u64 = 300_000;
+
+/// An enrolment that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Its id, 32 random bytes.
+    pub enrolment_id: Hash,
+    /// The public key to seal the provider's share to.
+    pub kem_key: [u8; 33],
+    /// What the device shows to finish it.
+    pub ticket: Vec<u8>,
+    /// Until when it is good.
+    pub expires_ms: u64,
+}
+
+/// What the device brings.
+pub struct Dealt {
+    /// The ticket.
+    pub ticket: Vec<u8>,
+    /// The form of its records.
+    pub profile: RecordProfile,
+    /// The joint key.
+    pub joint_key: [u8; 33],
+    /// Its blinded share, and the provider's sealed one.
+    pub shares: Shares,
+    /// The key of its secure hardware.
+    pub device_key: [u8; 33],
+    /// That key's signature over [`request::Enrolling::hash`].
+    pub proof: [u8; 64],
+    /// From which the labels derive; the device drew it.
+    pub label_secret: LabelSecret,
+}
+
+/// What came of it.
+pub enum Enrolled {
+    /// The credential stands in the log.
+    Issued {
+        /// The credential.
+        credential: Credential,
+        /// Its entry.
+        appended: Appended,
+    },
+    /// The predecessor has not authorised it yet, by a record of class `credential.add` that names it.
+    Waits {
+        /// The credential, signed and not issued.
+        credential: Credential,
+    },
+}
+
+/// Why nobody is enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The ticket is not taken.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// The credential to succeed is not in this log.
+    #[error("this log has not issued the credential that is to be succeeded")]
+    Predecessor,
+    /// The device key is no compressed point.
+    #[error("the device key is not a compressed point of P-256")]
+    DeviceKey,
+    /// The device did not sign what it brought.
+    #[error("the device's signature over the enrolment does not verify")]
+    Proof,
+    /// The shares do not fit.
+    #[error(transparent)]
+    Shares(#[from] OpenError),
+    /// The log did not take the credential.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The state can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The provider's keys failed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// What is kept could not be sealed.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// The credential that was just signed does not verify: the issuing key is not one of this log's.
+    #[error("the log does not take credentials of the provider's issuing key: {0}")]
+    IssuingKey(AppendError),
+}
+
+impl Authority {
+    /// Begins an enrolment: for a new person, or for a successor of this credential. Where that one can't speak for it any
+    /// more, its device lost or its PIN forgotten, the successor `recovers`: it is issued at once, and may do nothing
+    /// until the provider has spoken for it ([`Authority::recover`]).
+    pub async fn begin(&self, predecessor: Option<Hash>, recovers: bool) -> Result<Begun, EnrolError> {
+        let authority = self.clone();
+        self.blocking(move || {
+            let inner = &authority.inner;
+            let before = match predecessor {
+                Some(id) => Some(inner.engine.credential(&id)?.ok_or(EnrolError::Predecessor)?),
+                None => None,
+            };
+            let claims = before.as_ref().map(|state| state.credential().claims());
+            let ticket = Ticket {
+                epoch: inner.keys.epoch(),
+                issued_ms: authority.now(),
+                subject: claims.map_or_else(|| Hash(random()), |claims| claims.subject),
+                predecessor,
+                ordinal: claims.map_or(0, |claims| claims.ordinal.saturating_add(1)),
+                recovers: recovers && predecessor.is_some(),
+            };
+            let enrolment_id = Hash(random());
+            Ok(Begun {
+                enrolment_id,
+                kem_key: *inner.keys.kem_public(ticket.epoch, &enrolment_id)?.as_bytes(),
+                ticket: ticket.to_bytes(&*inner.keys, &enrolment_id)?,
+                expires_ms: ticket.expires_ms(),
+            })
+        })
+        .await
+    }
+
+    /// Finishes an enrolment. Checks everything that the device brought before anything is issued.
+    pub async fn complete(&self, enrolment_id: Hash, dealt: Dealt) -> Result<Enrolled, EnrolError> {
+        let authority = self.clone();
+        let (credential, kept, stream, recovers) = self
+            .blocking(move || match dealt.profile {
+                RecordProfile::EcSdsa => authority.credential::<Profile1>(enrolment_id, dealt),
+                RecordProfile::Transcript => authority.credential::<Profile2>(enrolment_id, dealt),
+            })
+            .await?;
+        let engine = &self.inner.engine;
+        let id = credential.id();
+        let submission = if engine.credential(&id)?.is_some() {
+            // It was issued before, and the answer was lost.
+            Submission::Credential(Box::new(credential.clone()))
+        } else {
+            if let Some(before) = credential.claims().predecessor {
+                let before = engine.credential(&before)?.ok_or(EnrolError::Predecessor)?;
+                if !recovers && !before.speaks_for(&id) {
+                    return Ok(Enrolled::Waits { credential });
+                }
+            }
+            Submission::Enrolment { credential: Box::new(credential.clone()), kept, stream }
+        };
+        let appended = engine.append(submission, Until::Integrated).await?;
+        Ok(Enrolled::Issued { credential, appended })
+    }
+
+    /// The credential for what a device brought, what is kept of it, the key of the provider's stream, and whether it
+    /// recovers.
+    fn credential<P: Profile>(
+        &self,
+        enrolment_id: Hash,
+        dealt: Dealt,
+    ) -> Result<(Credential, Vec<u8>, StreamKey, bool), EnrolError> {
+        let (keys, engine) = (&*self.inner.keys, &self.inner.engine);
+        let origin = engine.standing().origin().to_owned();
+        let ticket = Ticket::open(&dealt.ticket, keys, &enrolment_id, self.now())?;
+        let device = Point::from_bytes(&dealt.device_key).map_err(|_| EnrolError::DeviceKey)?;
+        let label = |stream| dealt.label_secret.stream_key(&enrolment_id, stream).label();
+        let labels = [label(Stream::Own), label(Stream::Provider)];
+        let shares = dealt.shares.hash();
+        let proven = request::Enrolling {
+            origin: &origin,
+            enrolment_id: &enrolment_id,
+            profile: dealt.profile,
+            joint_key: &dealt.joint_key,
+            shares: &shares,
+            device_key: &dealt.device_key,
+            labels: &labels,
+        };
+        request::verify(&proven.hash(), &device, &dealt.proof).map_err(|_| EnrolError::Proof)?;
+
+        let kem_key = keys.kem_public(ticket.epoch, &enrolment_id)?;
+        let context = Enrolling { origin: &origin, enrolment_id: &enrolment_id, device_key: &dealt.device_key };
+        let enrolment: Enrolment<P> = Enrolment::from_parts(dealt.joint_key, dealt.shares.clone(), kem_key.id());
+        let agreed = match keys.kem_agree(ticket.epoch, &enrolment_id, dealt.shares.encapsulated()) {
+            Ok(agreed) => agreed,
+            Err(KeyError::NotAPoint) => return Err(OpenError::Unopened.into()),
+            Err(error) => return Err(error.into()),
+        };
+        ProviderShare::open(&context, &enrolment, &kem_key, &agreed)?;
+
+        let settings = &self.inner.settings;
+        let claims = Claims {
+            origin,
+            provider: keys.issuing_key().provider(),
+            issuer: settings.issuer.clone(),
+            enrolment_id,
+            subject: ticket.subject,
+            profile: dealt.profile,
+            joint_key: dealt.joint_key,
+            device_key: dealt.device_key,
+            shares,
+            kem_key_id: kem_key.id(),
+            labels,
+            attestation: "none".to_owned(),
+            not_before_ms: ticket.issued_ms.saturating_sub(BEFORE_MS),
+            not_after_ms: ticket.issued_ms.saturating_add(settings.credential_ms),
+            predecessor: ticket.predecessor,
+            ordinal: ticket.ordinal,
+        };
+        let id = claims.id();
+        let credential = match engine.credential(&id)? {
+            Some(state) => state.credential().clone(),
+            None => {
+                let signature = keys.sign_credential(&claims.to_be_signed())?;
+                let bytes = claims.with_signature(&signature);
+                engine.read_credential(&bytes).map_err(EnrolError::IssuingKey)?
+            }
+        };
+        let kept = Kept {
+            epoch: ticket.epoch,
+            profile: dealt.profile,
+            joint_key: dealt.joint_key,
+            shares: dealt.shares,
+            label_secret: dealt.label_secret,
+        };
+        let sealed = kept.seal(keys, &enrolment_id, &id, random())?;
+        let stream = kept.stream(credential.claims());
+        Ok((credential, sealed, stream, ticket.recovers))
+    }
+}

@@ -1,0 +1,192 @@
+//! The authority: where people enrol and authorise. The server's half of SCAL3.
+//!
+//! ```text
+//! enrolment.rs   a device deals the shares of a joint key ─► credential, logged
+//! intent.rs      an instruction ─► may it be? ─► a challenge, or an outcome `blocked`
+//! authorise.rs   a pass ─► counted ─► both factors ─► a record, verified and logged
+//! lifecycle.rs   suspended, resumed, revoked, recovered
+//!
+//! kept.rs        what the provider keeps of an enrolment, sealed, in the log
+//! ticket.rs      what ties the two steps of an enrolment together
+//! challenges.rs  nonce seeds, in memory, each taken once
+//! turns.rs       one attempt of a credential at a time
+//! strangers.rs   callers whose signatures do not verify
+//! ```
+//!
+//! It trusts nobody: not the caller, not a policy engine, not itself. What it completes it hands to the log as a stranger
+//! would, and the log verifies it as a stranger's. All that it knows of a person is in the log: credentials, attempts,
+//! outcomes, and, sealed, its half of the keys. So a restart finds everything but the open challenges, and those are void.
+
+pub mod authorise;
+pub mod challenges;
+pub mod enrolment;
+pub mod intent;
+pub mod kept;
+pub mod lifecycle;
+pub mod strangers;
+pub mod ticket;
+pub mod turns;
+
+use std::sync::Arc;
+
+use scal3::state::CredentialState;
+use tlog::tree::LeafIndex;
+use tokio::sync::Semaphore;
+
+use self::challenges::Challenges;
+use self::kept::{Kept, KeptError};
+use self::strangers::Strangers;
+use self::turns::Turns;
+use crate::engine::Engine;
+use crate::history::ReadError;
+use crate::keys::KeyStore;
+use crate::submission::Allowance;
+
+/// How the authority works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The provider's name in credentials.
+    pub issuer: String,
+    /// How long a credential is valid, milliseconds.
+    pub credential_ms: u64,
+    /// How often the second factor may be wrong.
+    pub allowance: Allowance,
+    /// What may be open at a time.
+    pub challenges: challenges::Limits,
+    /// How many requests that do not verify are answered in a minute, for each credential and address.
+    pub strangers: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            issuer: "solelog".to_owned(),
+            credential_ms: 2 * 365 * 86_400_000,
+            allowance: Allowance { in_a_row: 5, in_all: 100 },
+            challenges: challenges::Limits { open_ms: 120_000, per_credential: 8, bytes: 64 << 20 },
+            strangers: 10,
+        }
+    }
+}
+
+/// The authority of one log. Clones are the same one.
+#[derive(Clone)]
+pub struct Authority {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    keys: Arc<dyn KeyStore>,
+    settings: Settings,
+    clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    challenges: Challenges,
+    turns: Turns,
+    strangers: Strangers,
+    /// As many at a time as there are cores: more would only queue, holding secrets.
+    cores: Arc<Semaphore>,
+}
+
+/// Why what is kept of an enrolment can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptReadError {
+    /// The entry can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It does not open.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+}
+
+impl Authority {
+    /// An authority over this log, with these keys.
+    pub fn new(
+        engine: Engine,
+        keys: Arc<dyn KeyStore>,
+        settings: Settings,
+        clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Authority {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Authority {
+            inner: Arc::new(Inner {
+                challenges: Challenges::new(settings.challenges),
+                strangers: Strangers::new(settings.strangers),
+                turns: Turns::new(),
+                cores: Arc::new(Semaphore::new(cores)),
+                engine,
+                keys,
+                settings,
+                clock,
+            }),
+        }
+    }
+
+    /// The log.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The provider's keys.
+    pub fn keys(&self) -> &dyn KeyStore {
+        &*self.inner.keys
+    }
+
+    /// The provider's name.
+    pub fn issuer(&self) -> &str {
+        &self.inner.settings.issuer
+    }
+
+    fn now(&self) -> u64 {
+        (self.inner.clock)()
+    }
+
+    /// What is kept of a credential's enrolment; `None` where its provider runs SCAL3 elsewhere, or had it erased.
+    pub async fn kept(&self, state: &CredentialState) -> Result<Option<Kept>, KeptReadError> {
+        let authority = self.clone();
+        let (id, enrolment_id) = (state.credential().id(), state.credential().claims().enrolment_id);
+        self.blocking(move || {
+            let Some(sealed) = authority.inner.engine.kept(&id)? else { return Ok(None) };
+            Ok(Some(Kept::open(&*authority.inner.keys, &enrolment_id, &id, &sealed)?))
+        })
+        .await
+    }
+
+    /// Whether this is the token with which its subscriber reads the opening of that entry.
+    pub async fn is_read_token(&self, index: LeafIndex, presented: &[u8]) -> Result<bool, KeptReadError> {
+        let engine = &self.inner.engine;
+        let (Some(index_key), Some(credential)) = engine.whose(index)? else { return Ok(false) };
+        let Some(state) = engine.credential(&credential)? else { return Ok(false) };
+        let kept = self.kept(&state).await?;
+        Ok(kept.is_some_and(|kept| kept.label_secret.read_token(&index_key).matches(presented)))
+    }
+
+    /// Runs something that computes, on a thread for such work, when a core is free.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let core = Arc::clone(&self.inner.cores).acquire_owned().await;
+        let work = tokio::task::spawn_blocking(move || {
+            let _core = core;
+            work()
+        });
+        match work.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being shut down, and this future with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+type Rng = rand_core::UnwrapErr<getrandom::SysRng>;
+
+/// The system's randomness. Without any the machine can't keep a secret, and nothing may go on.
+fn rng() -> Rng {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    bytes
+}

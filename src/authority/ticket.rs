@@ -1,0 +1,161 @@
+//! Tickets: what lets one device finish one enrolment, without the server remembering that it began.
+//!
+//! ```text
+//! ticket = epoch u32 ‖ issued_ms u64 ‖ subject[32] ‖ predecessor[32] or zeros ‖ ordinal u64 ‖ recovers u8 ‖ mac[32]
+//! mac    = HMAC-SHA-256(KeyStore::derive(epoch, "ticket", enrolment id), everything before it)
+//! ```
+//!
+//! Whoever holds the ticket enrols, so the provider's backend hands it to the person whom it knows. It is good for
+//! [`GOOD_FOR_MS`]. Everything in a credential follows from ticket and device: the same two give the same claims, and a
+//! lost answer is asked for again.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use scal3::Hash;
+use sha2::Sha256;
+
+use crate::keys::{KeyError, KeyStore};
+
+/// How long a ticket is good for. A successor's device authorises in between, and its person may have to find a phone.
+pub const GOOD_FOR_MS: u64 = 3_600_000;
+
+const BODY: usize = 4 + 8 + 32 + 32 + 8 + 1;
+
+/// A ticket, as the server made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The master secret whose key the share is sealed to.
+    pub epoch: u32,
+    /// When it was made, milliseconds since 1970.
+    pub issued_ms: u64,
+    /// The pseudonym of the person.
+    pub subject: Hash,
+    /// The credential that the new one succeeds.
+    pub predecessor: Option<Hash>,
+    /// How many credentials the person had before.
+    pub ordinal: u64,
+    /// Whether the predecessor can't speak for it, so that the provider will, with a reason that is logged.
+    pub recovers: bool,
+}
+
+/// Why a ticket is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// Not one of ours, or for another enrolment.
+    #[error("the ticket is not one of this provider for this enrolment")]
+    NotOurs,
+    /// Too old.
+    #[error("the ticket has expired")]
+    Expired,
+    /// A key did not answer.
+    #[error(transparent)]
+    Key(KeyError),
+}
+
+impl Ticket {
+    /// When it expires.
+    pub fn expires_ms(&self) -> u64 {
+        self.issued_ms.saturating_add(GOOD_FOR_MS)
+    }
+
+    /// The ticket as it travels, for this enrolment.
+    pub fn to_bytes(&self, keys: &dyn KeyStore, enrolment_id: &Hash) -> Result<Vec<u8>, KeyError> {
+        let predecessor = self.predecessor.unwrap_or(Hash([0; 32]));
+        let mut bytes = [
+            &self.epoch.to_be_bytes()[..],
+            &self.issued_ms.to_be_bytes(),
+            &self.subject.0,
+            &predecessor.0,
+            &self.ordinal.to_be_bytes(),
+            &[u8::from(self.recovers)],
+        ]
+        .concat();
+        let mac = mac(keys, self.epoch, enrolment_id, &bytes)?.finalize().into_bytes();
+        bytes.extend_from_slice(&mac);
+        Ok(bytes)
+    }
+
+    /// Reads a ticket that somebody presents for this enrolment.
+    pub fn open(bytes: &[u8], keys: &dyn KeyStore, enrolment_id: &Hash, now_ms: u64) -> Result<Ticket, TicketError> {
+        if bytes.len() != BODY + 32 {
+            return Err(TicketError::NotOurs);
+        }
+        let (body, presented) = bytes.split_at(BODY);
+        let epoch = u32::from_be_bytes(fixed(&body[..4])?);
+        let mac = match mac(keys, epoch, enrolment_id, body) {
+            Ok(mac) => mac,
+            // A stranger may write any number there.
+            Err(KeyError::Epoch(_)) => return Err(TicketError::NotOurs),
+            Err(error) => return Err(TicketError::Key(error)),
+        };
+        // Compared in constant time.
+        mac.verify_slice(presented).map_err(|_| TicketError::NotOurs)?;
+        let predecessor = Hash(fixed(&body[44..76])?);
+        let ticket = Ticket {
+            epoch,
+            issued_ms: u64::from_be_bytes(fixed(&body[4..12])?),
+            subject: Hash(fixed(&body[12..44])?),
+            predecessor: Some(predecessor).filter(|id| *id != Hash([0; 32])),
+            ordinal: u64::from_be_bytes(fixed(&body[76..84])?),
+            recovers: body[84] == 1,
+        };
+        if now_ms > ticket.expires_ms() { Err(TicketError::Expired) } else { Ok(ticket) }
+    }
+}
+
+fn mac(keys: &dyn KeyStore, epoch: u32, enrolment_id: &Hash, body: &[u8]) -> Result<Hmac<Sha256>, KeyError> {
+    let key = keys.derive(epoch, "ticket", &enrolment_id.0)?;
+    let mut block = zeroize::Zeroizing::new([0; 64]);
+    block.iter_mut().zip(key.iter()).for_each(|(to, from)| *to = *from);
+    let mut mac = Hmac::<Sha256>::new((&*block).into());
+    mac.update(body);
+    Ok(mac)
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], TicketError> {
+    bytes.try_into().map_err(|_| TicketError::NotOurs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::SoftKeys;
+
+    const ENROLMENT: Hash = Hash([1; 32]);
+
+    fn ticket(predecessor: Option<Hash>) -> Ticket {
+        Ticket {
+            epoch: 0,
+            issued_ms: 1000,
+            subject: Hash([3; 32]),
+            predecessor,
+            ordinal: 4,
+            recovers: predecessor.is_some(),
+        }
+    }
+
+    #[test]
+    fn a_ticket_opens_for_its_enrolment_until_it_expires() {
+        let keys = SoftKeys::generate().expect("randomness");
+        for ticket in [ticket(None), ticket(Some(Hash([5; 32])))] {
+            let bytes = ticket.to_bytes(&keys, &ENROLMENT).expect("a key");
+            let open = |id, now| Ticket::open(&bytes, &keys, id, now);
+            assert_eq!(open(&ENROLMENT, 1000 + GOOD_FOR_MS), Ok(ticket));
+            assert_eq!(open(&ENROLMENT, 1001 + GOOD_FOR_MS), Err(TicketError::Expired));
+            assert_eq!(open(&Hash([2; 32]), 1000), Err(TicketError::NotOurs));
+        }
+    }
+
+    #[test]
+    fn no_altered_byte_and_no_strangers_ticket_opens() {
+        let keys = SoftKeys::generate().expect("randomness");
+        let bytes = ticket(None).to_bytes(&keys, &ENROLMENT).expect("a key");
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            assert_eq!(Ticket::open(&altered, &keys, &ENROLMENT, 1000), Err(TicketError::NotOurs), "byte {at}");
+            assert_eq!(Ticket::open(&bytes[..at], &keys, &ENROLMENT, 1000), Err(TicketError::NotOurs));
+        }
+        let strangers = SoftKeys::generate().expect("randomness");
+        assert_eq!(Ticket::open(&bytes, &strangers, &ENROLMENT, 1000), Err(TicketError::NotOurs));
+    }
+}

@@ -1,0 +1,217 @@
+//! Intents: an instruction in, a challenge out; a pass in, a record out.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tlog::TreeSize;
+use utoipa::ToSchema;
+
+use super::listen::Peer;
+use super::problem::{Error, Problem};
+use super::records::{AppendAnswer, AppendQuery, Head};
+use super::{App, Params, base64, json};
+use crate::authority::authorise::Answer;
+use crate::authority::intent::{Intent, Who};
+use crate::tokens::Scope;
+
+/// What somebody wants to authorise.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    /// The credential, hex.
+    credential: String,
+    /// The instruction, as far as it is shown: `presented` of schemas/, base64.
+    instruction: String,
+    /// The device that asks. Without it, a token with the scope `authorise` is needed.
+    #[serde(default)]
+    device: Option<BySignature>,
+}
+
+/// A request that a device signs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BySignature {
+    /// The device's clock, milliseconds since 1970.
+    pub time_ms: u64,
+    /// Its signature, r and s, base64.
+    pub signature: String,
+}
+
+/// An intent that is open.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Opened {
+    /// Its id, which is the challenge, hex.
+    id: String,
+    /// The instruction's id, hex.
+    instruction_id: String,
+    /// What the challenge is made of.
+    challenge: Challenge,
+    /// What the record's metadata must say.
+    metadata: Said,
+    /// The evidence that the policy asks for besides the two factors.
+    needs: Vec<String>,
+    /// The newest head, for the device to verify.
+    head: Head,
+    /// The server's clock, milliseconds since 1970.
+    time_ms: u64,
+}
+
+/// The parts of a challenge. Base64.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Challenge {
+    /// 32 random bytes.
+    random: String,
+    /// D and E, two compressed points.
+    commitment: String,
+    /// When it expires, milliseconds since 1970.
+    expires_ms: u64,
+}
+
+/// The parts of the metadata that the device does not choose.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Said {
+    /// The log.
+    origin: String,
+    /// The provider, hex.
+    provider: String,
+    /// The credential, hex.
+    credential: String,
+    /// How many records came before.
+    sequence: u64,
+    /// What the record before is named by, hex.
+    previous: String,
+    /// The policy in force, hex.
+    policy: String,
+    /// The instruction's class.
+    class: String,
+}
+
+/// Open an intent.
+///
+/// The answer's challenge is good for one answer. The same question again, while it is open, gets the same challenge.
+#[utoipa::path(
+    post,
+    path = "/v1/intents",
+    tag = "authority",
+    request_body = Ask,
+    responses(
+        (status = 201, body = Opened),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Blocked, or not the device"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = []))
+)]
+pub(super) async fn open(
+    State(app): State<App>,
+    Extension(Peer(source)): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let authority = app.authority()?.clone();
+    let Ask { credential, instruction, device } = json::read(&app, &headers, body).await?;
+    let (who, _admitted) = match device {
+        Some(BySignature { time_ms, signature }) => {
+            (Who::Device { time_ms, signature: json::fixed("device.signature", &signature)?, source }, None)
+        }
+        None => (Who::Provider, Some(app.admit(&headers, Scope::Authorise)?)),
+    };
+    let credential = json::hash("credential", &credential)?;
+    let instruction = json::bytes("instruction", &instruction)?;
+    // In a task of its own: what it may have to log it logs, whoever waits for it.
+    let intent = tokio::spawn(async move { authority.intent(credential, instruction, who).await });
+    let intent = intent.await.map_err(|error| Error::Internal(error.to_string()))??;
+    Ok((StatusCode::CREATED, Json(opened(&app, intent))).into_response())
+}
+
+fn opened(app: &App, intent: Intent) -> Opened {
+    let Intent { opened, sequence, previous, policy, provider, head, time_ms } = intent;
+    Opened {
+        id: opened.session.challenge().to_hex(),
+        instruction_id: opened.instruction_id.to_hex(),
+        challenge: Challenge {
+            random: base64(opened.random),
+            commitment: base64(opened.session.commitment().as_bytes()),
+            expires_ms: opened.expires_ms,
+        },
+        metadata: Said {
+            origin: app.engine().standing().origin().to_owned(),
+            provider: provider.to_hex(),
+            credential: opened.credential.to_hex(),
+            sequence,
+            previous: previous.to_hex(),
+            policy: policy.to_hex(),
+            class: opened.presented.class.clone(),
+        },
+        needs: Vec::new(),
+        head: Head {
+            size: TreeSize::get(head.head.size),
+            root: head.head.root.to_base64(),
+            checkpoint: String::from_utf8_lossy(&head.note).into_owned(),
+        },
+        time_ms,
+    }
+}
+
+/// The answer to a challenge. Base64.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Authorise {
+    /// The metadata, as it was signed: deterministic CBOR.
+    metadata: String,
+    /// The pass: 340 bytes in profile 1, 308 in profile 2.
+    pass: String,
+    /// Evidence. This version takes none.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    evidence: Vec<serde_json::Value>,
+}
+
+/// What was authorised.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Authorised {
+    /// The record.
+    record: AppendAnswer,
+}
+
+/// Answer a challenge.
+///
+/// No token is needed: the pass is the device's. What fails a public check costs nothing. After that the challenge is
+/// spent and the attempt counted, before the second factor is looked at.
+#[utoipa::path(
+    post,
+    path = "/v1/intents/{id}/authorise",
+    tag = "authority",
+    params(("id" = String, Path, description = "The intent's id, 64 hex digits"), AppendQuery),
+    request_body = Authorise,
+    responses(
+        (status = 201, body = Authorised),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "The second factor was wrong, or the credential may not act"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The challenge was answered before"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn authorise(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Extension(Peer(source)): Extension<Peer>,
+    headers: HeaderMap,
+    query: Result<Params<AppendQuery>, Error>,
+    body: Body,
+) -> Result<Response, Error> {
+    let authority = app.authority()?.clone();
+    let challenge = json::hash("id", &id)?;
+    let until = query?.0.until();
+    let Authorise { metadata, pass, evidence } = json::read(&app, &headers, body).await?;
+    if !evidence.is_empty() {
+        return Err(Error::Parameter("evidence: the policy asks for none, and none is taken".to_owned()));
+    }
+    let (metadata, pass) = (json::bytes("metadata", &metadata)?, json::bytes("pass", &pass)?);
+    // In a task of its own: from its middle on it is counted, and must come to its verdict, whoever waits for it.
+    let work =
+        tokio::spawn(async move { authority.authorise(challenge, Answer { metadata, pass, until, source }).await });
+    let appended = work.await.map_err(|error| Error::Internal(error.to_string()))??;
+    Ok((StatusCode::CREATED, Json(Authorised { record: AppendAnswer::from(appended) })).into_response())
+}

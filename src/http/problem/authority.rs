@@ -1,0 +1,84 @@
+//! The problems of enrolling and authorising. What a stranger could learn from a difference is not in them.
+
+use super::*;
+use crate::authority::authorise::AuthoriseError;
+use crate::authority::challenges::{ChallengeError, FullError};
+use crate::authority::enrolment::EnrolError;
+use crate::authority::intent::IntentError;
+use crate::authority::strangers::TooMany;
+use crate::authority::ticket::TicketError;
+
+pub(super) fn enrol(error: &EnrolError) -> Problem {
+    match error {
+        EnrolError::Ticket(error @ (TicketError::NotOurs | TicketError::Expired)) => {
+            Problem::of(&TICKET_REFUSED).detail(error)
+        }
+        EnrolError::Ticket(TicketError::Key(cause)) | EnrolError::Key(cause) => Problem::hidden(&INTERNAL, cause),
+        EnrolError::Predecessor => Problem::of(&NO_SUCH_CREDENTIAL).detail(error),
+        EnrolError::DeviceKey | EnrolError::Proof | EnrolError::Shares(_) => {
+            Problem::of(&ENROLMENT_REFUSED).detail(error)
+        }
+        EnrolError::Append(error) => append(error),
+        EnrolError::Read(error) => read(error),
+        EnrolError::Kept(cause) => Problem::hidden(&INTERNAL, cause),
+        EnrolError::IssuingKey(_) => Problem::hidden(&INTERNAL, error),
+    }
+}
+
+pub(super) fn intent(error: &IntentError) -> Problem {
+    match error {
+        IntentError::UnknownCredential => Problem::of(&NO_SUCH_CREDENTIAL),
+        IntentError::Instruction(error) => Problem::of(&PARAMETER).detail(error),
+        IntentError::NotTheDevice => Problem::of(&NOT_THE_DEVICE),
+        IntentError::TooMany(error) => too_many(error),
+        IntentError::Clock { time_ms, now_ms } => {
+            Problem { expected: Some(*now_ms), found: Some(*time_ms), ..Problem::of(&DEVICE_CLOCK).detail(error) }
+        }
+        IntentError::Blocked { outcome, .. } => {
+            let index = outcome.as_ref().map(|outcome| outcome.index.get());
+            Problem { index, ..Problem::of(&BLOCKED).detail(error) }
+        }
+        IntentError::Full(error @ FullError::Credential { .. }) => {
+            Problem::of(&CHALLENGES_FULL).detail(error).retry(10)
+        }
+        IntentError::Full(FullError::All) => Problem::of(&BUSY).retry(1),
+        IntentError::NotKept => Problem::of(&NOT_KEPT),
+        IntentError::Kept(cause) => Problem::hidden(&INTERNAL, cause),
+        IntentError::Append(error) => append(error),
+        IntentError::Read(error) => read(error),
+    }
+}
+
+pub(super) fn authorise(error: &AuthoriseError) -> Problem {
+    let refused = |code| Problem { code: Some(code), ..Problem::of(&PASS_REFUSED).detail(error) };
+    match error {
+        AuthoriseError::Challenge(error) => {
+            let kind = match error {
+                ChallengeError::Unknown => &CHALLENGE_UNKNOWN,
+                ChallengeError::Spent => &CHALLENGE_SPENT,
+                ChallengeError::Expired => &CHALLENGE_EXPIRED,
+            };
+            Problem::of(kind)
+        }
+        AuthoriseError::TooMany(error) => too_many(error),
+        AuthoriseError::Metadata(_) => refused("metadata"),
+        AuthoriseError::Elsewhere(part) => refused(part),
+        AuthoriseError::Says(MetadataRefusal::Sequence { expected, found }) => {
+            Problem { expected: Some(*expected), found: Some(*found), ..refused("sequence") }
+        }
+        AuthoriseError::Says(refusal) => refused(refusal.code()),
+        AuthoriseError::Pass(_) => refused("pass"),
+        AuthoriseError::Public(_) => refused("signature"),
+        AuthoriseError::Damaged(_) => Problem::of(&PASS_DAMAGED),
+        AuthoriseError::SecondFactor { attempts_left } => {
+            Problem { attempts_left: Some(*attempts_left), ..Problem::of(&SECOND_FACTOR) }
+        }
+        AuthoriseError::Append(error) => append(error),
+        AuthoriseError::Provider(cause) => Problem::hidden(&INTERNAL, cause),
+        AuthoriseError::Read(error) => read(error),
+    }
+}
+
+fn too_many(error: &TooMany) -> Problem {
+    Problem::of(&RATE_LIMITED).retry(error.retry_after_s)
+}

@@ -1,0 +1,174 @@
+//! What the provider writes about a subscriber: the entries of a credential's stream 1, and what follows from them.
+//!
+//! ```text
+//! enrolment.kept ─ attempt.started ─ attempt.failed ─ … ─ executed ─ …      counter 0, 1, 2, …, each naming the one before
+//!                       │                   └─► the last one that was allowed: suspended, in the same round
+//!                       └─► challenge spent, attempt counted
+//! ```
+//!
+//! The counter, the index key and the entry before are given here, in the order of the log, so that two who write at once
+//! write one after the other.
+
+use scal3::attempts::Attempt;
+use scal3::entry::Entry;
+use scal3::event::{Detail, Event};
+use scal3::index_key::StreamKey;
+use scal3::opening::{OtherOpening, commitment};
+use scal3::outcome::{EXECUTED, Outcome};
+use scal3::state::{CredentialState, Status};
+use scal3::status::Change;
+use tlog::Hash;
+
+use super::{Draft, Draw, No, OrStop, Placed, PlanError};
+use crate::authority::kept;
+use crate::ledger::{Key, Lookup, write_index};
+use crate::store::view::ViewError;
+use crate::submission::{About, Allowance, AppendError, Said};
+
+/// Why a credential is suspended that is out of attempts.
+const WRONG_TOO_OFTEN: &str = "the second factor was wrong too often";
+
+impl Draft<'_> {
+    pub(super) fn about(&mut self, about: About, draw: &Draw) -> Result<Placed, No> {
+        let About { credential, stream, said } = about;
+        let state = self.credential(&credential).or_stop()?.ok_or(AppendError::UnknownCredential(credential))?;
+        match said {
+            Said::Started { challenge, allowance } => self.start(state, &stream, challenge, allowance, draw),
+            Said::Verdict { challenge, attempt, allowance } => {
+                self.conclude(state, &stream, challenge, attempt, allowance, draw)
+            }
+            Said::Outcome { name, about, reason, detail } => {
+                let once = about.filter(|_| name == EXECUTED).map(Key::Outcome);
+                if let Some(once) = &once
+                    && let Some(index) = self.index_at(once).or_stop()?
+                {
+                    return Ok(self.existing(index));
+                }
+                let outcome = Outcome { name, stream: state.provider_place(), about, reason, detail };
+                let (placed, _) = self.push_about(state, &stream, outcome.opening(draw.salt), draw.seal)?;
+                if let Some(once) = once {
+                    self.set(once, write_index(placed.index));
+                }
+                Ok(placed)
+            }
+            Said::Event { name, detail } => {
+                let event = Event { name, stream: Some(state.provider_place()), detail };
+                self.push_about(state, &stream, event.opening(draw.salt), draw.seal).map(|(placed, _)| placed)
+            }
+        }
+    }
+
+    /// The first entry of the stream, in the round that issues the credential.
+    pub(super) fn keep(
+        &mut self,
+        state: CredentialState,
+        kept: Vec<u8>,
+        stream: &StreamKey,
+        draw: &Draw,
+    ) -> Result<(), No> {
+        let id = state.credential().id();
+        let event =
+            Event { name: kept::EVENT.to_owned(), stream: Some(state.provider_place()), detail: Detail::Bytes(kept) };
+        let (placed, _) = self.push_about(state, stream, event.opening(draw.status_salt), draw.status_seal)?;
+        self.set(Key::Kept(id), write_index(placed.index));
+        Ok(())
+    }
+
+    /// An attempt begins. Where there may be none, the credential is suspended, and nothing is spent.
+    fn start(
+        &mut self,
+        state: CredentialState,
+        stream: &StreamKey,
+        challenge: Hash,
+        allowance: Allowance,
+        draw: &Draw,
+    ) -> Result<Placed, No> {
+        let spent = Key::Challenge(challenge);
+        if let Some(index) = self.index_at(&spent).or_stop()? {
+            return Err(AppendError::ChallengeSpent(index).into());
+        }
+        if !matches!(state.status(), Status::Issued | Status::Active) {
+            return Err(AppendError::Inactive(state.status()).into());
+        }
+        if is_out(&state, allowance) {
+            // Whoever counted the last one did not come to say so: a machine stopped in between.
+            self.suspend(state, draw)?;
+            return Err(AppendError::OutOfAttempts.into());
+        }
+        let (placed, _) = self.attempt(state, stream, challenge, Attempt::Started, draw)?;
+        self.set(spent, write_index(placed.index));
+        Ok(placed)
+    }
+
+    /// The verdict on an attempt. The last one that was allowed suspends.
+    fn conclude(
+        &mut self,
+        state: CredentialState,
+        stream: &StreamKey,
+        challenge: Hash,
+        attempt: Attempt,
+        allowance: Allowance,
+        draw: &Draw,
+    ) -> Result<Placed, No> {
+        if attempt == Attempt::Started || state.attempts().open != Some(challenge) {
+            return Err(AppendError::Stream("no attempt under this challenge waits for a verdict").into());
+        }
+        let (placed, state) = self.attempt(state, stream, challenge, attempt, draw)?;
+        if attempt == Attempt::Failed && is_out(&state, allowance) {
+            let may_act = matches!(state.status(), Status::Issued | Status::Active);
+            if may_act {
+                self.suspend(state, draw)?;
+            }
+        }
+        Ok(placed)
+    }
+
+    fn attempt(
+        &mut self,
+        mut state: CredentialState,
+        stream: &StreamKey,
+        challenge: Hash,
+        attempt: Attempt,
+        draw: &Draw,
+    ) -> Result<(Placed, CredentialState), No> {
+        let opening = attempt.event(&challenge, state.provider_place()).opening(draw.salt);
+        state
+            .attempt(attempt, &challenge)
+            .map_err(|_| AppendError::Stream("the attempt does not fit what the log knows of the credential"))?;
+        self.push_about(state, stream, opening, draw.seal)
+    }
+
+    fn suspend(&mut self, state: CredentialState, draw: &Draw) -> Result<Placed, No> {
+        let change = Change::Suspended(WRONG_TOO_OFTEN.to_owned());
+        self.change_status(state, change, draw.status_salt, draw.status_seal)
+    }
+
+    /// Puts the next entry of a stream at the end.
+    fn push_about(
+        &mut self,
+        mut state: CredentialState,
+        stream: &StreamKey,
+        opening: OtherOpening,
+        seal: [u8; 32],
+    ) -> Result<(Placed, CredentialState), No> {
+        let kind = opening.kind;
+        let place = state.provider_place();
+        let index_key = stream.index_key(place.counter);
+        self.index_key_is_free(&index_key)?;
+        let opening = opening.to_bytes();
+        let commitment = commitment(&opening);
+        // The place was the state's own.
+        state
+            .provider_entry(&place, &commitment)
+            .map_err(|_| No::Stop(PlanError::State(ViewError::Damaged("a credential's state"))))?;
+        let entry = Entry::committed(kind, self.time_ms, commitment, Some(index_key));
+        let placed = self.push(&entry, Some((opening, seal)))?;
+        self.set_credential(&state)?;
+        Ok((placed, state))
+    }
+}
+
+fn is_out(state: &CredentialState, allowance: Allowance) -> bool {
+    let attempts = state.attempts();
+    attempts.in_a_row >= allowance.in_a_row || attempts.in_all >= allowance.in_all
+}
