@@ -10,8 +10,10 @@
 //! does not fit is a [`Finding`], and the rest is looked at all the same. A provider that shows fewer entries than it did
 //! before is found out because the device remembers how many there were.
 
-use scal3::event::{Detail, Event};
+use scal3::cbor::Value;
+use scal3::event::{Detail, Event, StreamPlace};
 use scal3::index_key::{Stream, status_index_key};
+use scal3::outcome::Outcome;
 use scal3::{Change, Document, Hash, Kind, StatusChange, metadata};
 use tlog::TreeHead;
 use tlog::note::Note;
@@ -82,8 +84,13 @@ pub enum What {
         counter: u64,
         /// `executed` or `blocked`.
         name: String,
-        /// More about it.
-        detail: Detail,
+        /// What it is about: of `executed` the authorisation ([`scal3::record::authorisation_key`]), of `blocked` the
+        /// instruction's id.
+        about: Option<Hash>,
+        /// Why.
+        reason: Option<String>,
+        /// What came of it.
+        detail: Option<Vec<u8>>,
     },
     /// The credential's status changed.
     Status {
@@ -242,9 +249,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             };
             let commitment = other.entry.commitment;
             let (index, time_ms, kind) = (other.index, other.entry.time_ms, other.entry.kind);
-            let event = Event::from_body(other.opening.body).ok();
-            let place = event.as_ref().and_then(|event| event.stream.clone());
-            let (Some(event), Some(place), Kind::Event | Kind::Outcome) = (event, place, kind) else {
+            let Some((place, what)) = provider_entry(kind, counter, other.opening.body) else {
                 walk.finds(watch, Fault::Form);
                 previous = Some(commitment);
                 continue;
@@ -256,12 +261,6 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
                 walk.finds(watch, Fault::Chain);
             }
             previous = Some(commitment);
-            let Event { name, detail, .. } = event;
-            let what = if kind == Kind::Outcome {
-                What::Outcome { counter, name, detail }
-            } else {
-                What::Event { counter, name, detail }
-            };
             watch.entries.push(Own { credential: held.id.0, index, time_ms, what, receipt });
         }
         Ok(walk.count)
@@ -397,6 +396,21 @@ fn own_record(held: &Held, record: Record, receipt: Receipt) -> Own {
         document: record.document,
     };
     Own { credential: held.id.0, index: record.index, time_ms: record.time_ms, what, receipt }
+}
+
+/// What the provider wrote into stream 1, and at which place.
+fn provider_entry(kind: Kind, counter: u64, body: Value) -> Option<(StreamPlace, What)> {
+    match kind {
+        Kind::Event => {
+            let Event { name, stream, detail } = Event::from_body(body).ok()?;
+            Some((stream?, What::Event { counter, name, detail }))
+        }
+        Kind::Outcome => {
+            let Outcome { name, stream, about, reason, detail } = Outcome::from_body(body).ok()?;
+            Some((stream, What::Outcome { counter, name, about, reason, detail }))
+        }
+        _ => None,
+    }
 }
 
 /// What is wrong with a receipt. Anything else is no finding but an error.
