@@ -23,6 +23,7 @@ use toml::{Table, Value};
 use crate::authority;
 use crate::engine;
 use crate::folder::ViewChoice;
+use crate::keys;
 use crate::store::view;
 use crate::submission::Allowance;
 
@@ -62,6 +63,12 @@ pub struct Config {
 pub struct Keys {
     /// The file with the log's signing key.
     pub log: Option<PathBuf>,
+    /// The folder with the provider's keys.
+    pub folder: Option<PathBuf>,
+    /// A file with the passphrase of encrypted keys.
+    pub passphrase_file: Option<PathBuf>,
+    /// A file with the age identities that open encrypted keys.
+    pub age_identity_file: Option<PathBuf>,
 }
 
 /// Where people enrol and authorise.
@@ -365,7 +372,22 @@ pub const FIELDS: &[Field] = &[
     text(
         "keys.log",
         "\"keys/log.key\"",
-        "The log's signing key; default: keys/log.key in `data`. A mode looser than 0600 is refused.",
+        "The log's signing key; default: log.key in keys.folder. A mode looser than 0600 is refused.",
+    ),
+    text(
+        "keys.folder",
+        "\"keys\"",
+        "The provider's keys: master.N.key, issuing.key, document.key; default: keys in `data`. Each may be a systemd credential of its name instead.",
+    ),
+    text(
+        "keys.passphrase_file",
+        "\"/run/credentials/solelog.service/keys.passphrase\"",
+        "One line that opens keys encrypted with a passphrase; without it SOLELOG_KEYS_PASSPHRASE, and without that the terminal is asked.",
+    ),
+    text(
+        "keys.age_identity_file",
+        "\"/etc/solelog/age-identity.txt\"",
+        "The identities (AGE-SECRET-KEY-…) that open keys encrypted to age recipients. A mode looser than 0600 is refused.",
     ),
     boolean(
         "authority.enabled",
@@ -580,7 +602,17 @@ impl Config {
 
     /// Where the log's key lies.
     pub fn log_key(&self) -> PathBuf {
-        self.keys.log.clone().unwrap_or_else(|| self.data.join("keys").join("log.key"))
+        self.keys.log.clone().unwrap_or_else(|| self.key_folder().join(keys::folder::LOG))
+    }
+
+    /// Where the provider's keys lie.
+    pub fn key_folder(&self) -> PathBuf {
+        self.keys.folder.clone().unwrap_or_else(|| self.data.join("keys"))
+    }
+
+    /// What opens them.
+    pub fn unlock(&self) -> keys::Unlock {
+        keys::Unlock::new(self.keys.passphrase_file.clone(), self.keys.age_identity_file.clone())
     }
 
     /// The engine's own folder.
@@ -626,6 +658,9 @@ impl Config {
         let paths = [
             Some(&mut self.data),
             self.keys.log.as_mut(),
+            self.keys.folder.as_mut(),
+            self.keys.passphrase_file.as_mut(),
+            self.keys.age_identity_file.as_mut(),
             self.witnesses.policy.as_mut(),
             self.witnesses.high_water.as_mut(),
         ];
@@ -775,7 +810,12 @@ mod tests {
     #[test]
     fn every_field_is_documented_and_every_documented_field_exists() {
         let full = Config {
-            keys: Keys { log: Some("k".into()) },
+            keys: Keys {
+                log: Some("k".into()),
+                folder: Some("f".into()),
+                passphrase_file: Some("p".into()),
+                age_identity_file: Some("a".into()),
+            },
             witnesses: Witnesses { policy: Some("p".into()), high_water: Some("h".into()), ..Witnesses::default() },
             ..Config::default()
         };

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use age::secrecy::ExposeSecret as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -364,6 +365,67 @@ fn a_made_issuing_key_is_one_that_other_programs_read() {
         made["issuing_key"],
         hex::encode(p256::elliptic_curve::sec1::ToSec1Point::to_sec1_point(&key.public_key(), true).as_bytes())
     );
+}
+
+#[test]
+fn keys_are_made_listed_encrypted_and_opened() {
+    let place = Place::new();
+    let (data, high_water) = (place.path("data"), place.path("high-water"));
+    let without = ["--no-witnesses", "--high-water", &high_water];
+    let made = ends(0, &[&["--json", "init", "--origin", ORIGIN, "--data", &data][..], &without].concat());
+    let config = made["config"].as_str().expect("config").to_owned();
+    let keys = place.root.join("data/keys");
+    let out = keys.join("document.key");
+    ends(0, &["--json", "keygen", "document", "--out", out.to_str().expect("a path")]);
+    ends(
+        0,
+        &["--json", "keygen", "master", "--epoch", "1", "--out", keys.join("master.1.key").to_str().expect("a path")],
+    );
+
+    let list = |arguments: &[&str]| ends(0, &[&["--json", "keys", "list", "--config", &config], arguments].concat());
+    let column = |list: &Value, name: &str| -> Vec<Value> {
+        list.as_array().expect("a list").iter().map(|key| key[name].clone()).collect()
+    };
+    let plain = list(&[]);
+    assert_eq!(column(&plain, "key"), ["log", "issuing", "document", "master 0", "master 1"]);
+    assert_eq!(column(&plain, "at_rest"), ["plain"; 5]);
+    let check = |arguments: &[&str], code| {
+        ends(code, &[&["--json", "config", "check", "--config", &config], arguments].concat())
+    };
+    assert_eq!((&check(&[], 0)["epoch"], &check(&[], 0)["issuing_key"]), (&Value::from(1), &made["issuing_keys"][0]));
+
+    // Without a passphrase nothing is touched. To an identity, everything is encrypted, and opens with it alone.
+    ends(2, &["--json", "keys", "encrypt", "--config", &config]);
+    let identity = age::x25519::Identity::generate();
+    let (recipient, identity) = (identity.to_public().to_string(), identity.to_string());
+    std::fs::write(place.root.join("identity"), identity.expose_secret()).expect("written");
+    let set = format!("keys.age_identity_file={}", place.path("identity"));
+    let encrypt = ["--json", "keys", "encrypt", "--config", &config, "--set", &set, "--age-recipient", &recipient];
+    let refused = ends(3, &encrypt);
+    assert!(refused["error"].as_str().expect("error").contains("others can read"), "{refused}");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(place.root.join("identity"), mode).expect("mode");
+    let done = ends(0, &encrypt);
+    assert_eq!(done["encrypted"].as_array().map(Vec::len), Some(5));
+    let sealed = list(&["--set", &set]);
+    assert_eq!(column(&sealed, "at_rest"), ["encrypted"; 5]);
+    assert_eq!(column(&sealed, "public"), column(&plain, "public"));
+    assert!(check(&[], 3)["error"].as_str().expect("error").contains("is encrypted"));
+    assert_eq!(check(&["--set", &set], 0)["ok"], true);
+
+    // Half a provider does not start.
+    std::fs::remove_file(keys.join("issuing.key")).expect("removed");
+    assert!(check(&["--set", &set], 3)["error"].as_str().expect("error").contains("no issuing.key"));
+}
+
+#[test]
+fn a_provider_elsewhere_gets_no_keys_here() {
+    let place = Place::new();
+    let provider = Provider::new(ORIGIN, solelog::cli::init::POLICY).expect("provider");
+    let config = place.log(&provider);
+    let list = ends(0, &["--json", "keys", "list", "--config", &config]);
+    assert_eq!((list.as_array().map(Vec::len), &list[0]["key"]), (Some(1), &Value::from("log")));
+    assert_eq!(ends(0, &["--json", "config", "check", "--config", &config])["epoch"], Value::Null);
 }
 
 #[test]

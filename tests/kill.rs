@@ -99,7 +99,7 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let token =
         json(&solelog(&["--json", "token", "new", "--config", config_text, "--name", "t", "--scope", "append"]));
     let token = token["token"].as_str().expect("token").to_owned();
-    let pem = std::fs::read_to_string(data.join("keys/issuing.pem")).expect("issuing key");
+    let pem = std::fs::read_to_string(data.join("keys/issuing.key")).expect("issuing key");
     let provider = Provider::from_pem(&pem, ORIGIN, POLICY).expect("provider");
 
     let mut lanes = Vec::new();

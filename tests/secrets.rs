@@ -6,6 +6,7 @@ mod process;
 use std::path::Path;
 use std::process::Stdio;
 
+use base64ct::{Base64, Encoding as _};
 use process::{Served, json, solelog};
 use reqwest::Client;
 use scal3::Opening;
@@ -60,7 +61,7 @@ async fn nothing_that_is_secret_is_written() {
         let answer = request.send().await.expect("answer");
         assert!(answer.status().is_success(), "{}", answer.text().await.expect("text"));
     };
-    let pem = std::fs::read_to_string(data.join("keys/issuing.pem")).expect("issuing key");
+    let pem = std::fs::read_to_string(data.join("keys/issuing.key")).expect("issuing key");
     let provider = Provider::from_pem(&pem, ORIGIN, POLICY).expect("provider");
     let mut person = provider.enrol::<Profile1>(PIN, wall_clock_ms()).expect("enrolled");
     post("/v1/credentials", "application/cose", person.credential().to_vec()).await;
@@ -102,8 +103,15 @@ async fn nothing_that_is_secret_is_written() {
         secrets.push(("a device signature", submitted.record().device_sig().as_bytes().to_vec()));
         secrets.push(("a record", record));
     }
+    // The provider's keys, as they stand in their files and as bytes.
+    let master = std::fs::read_to_string(data.join("keys/master.0.key")).expect("master secret");
+    let master = master.trim_end().splitn(5, '+').nth(4).expect("its last part").to_owned();
+    let issuing: p256::SecretKey = p256::pkcs8::DecodePrivateKey::from_pkcs8_pem(&pem).expect("PKCS#8");
+    secrets.push(("the master secret", Base64::decode_vec(&master).expect("base64")));
+    secrets.push(("the master secret's text", master.into_bytes()));
+    secrets.push(("the issuing key", issuing.to_bytes().to_vec()));
     for (what, bytes) in &secrets {
-        for (name, file) in &written {
+        for (name, file) in written.iter().filter(|(name, _)| !name.contains("/keys/")) {
             // The view and the journal keep the state of credentials, by their id; both stay with the provider.
             let private = name.contains("/view/") || name.contains("/journal/") || name.contains("/snapshot");
             if *what == "the credential's id" && private {

@@ -111,7 +111,7 @@ impl Authority {
             inner: Arc::new(Inner {
                 challenges: Challenges::new(settings.challenges),
                 strangers: Strangers::new(settings.strangers),
-                turns: Turns::new(),
+                turns: Turns::default(),
                 cores: Arc::new(Semaphore::new(cores)),
                 engine,
                 keys,

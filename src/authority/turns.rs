@@ -14,12 +14,14 @@ pub struct Turns {
     places: Vec<Mutex<()>>,
 }
 
-impl Turns {
-    /// Nobody's turn.
-    pub fn new() -> Turns {
+impl Default for Turns {
+    /// It is nobody's turn.
+    fn default() -> Turns {
         Turns { places: (0..PLACES).map(|_| Mutex::default()).collect() }
     }
+}
 
+impl Turns {
     /// Waits for the turn of a credential, in the order of arrival, and holds it.
     pub async fn of(&self, credential: &Hash) -> MutexGuard<'_, ()> {
         let Hash([.., high, low]) = credential;
@@ -36,7 +38,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_credential_waits_for_itself_and_not_for_others() {
-        let turns = Turns::new();
+        let turns = Turns::default();
         let (one, other) = (Hash([1; 32]), Hash([2; 32]));
         let held = turns.of(&one).await;
         let soon = Duration::from_secs(1);

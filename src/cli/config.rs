@@ -8,6 +8,7 @@ use tlog::policy::Policy;
 
 use super::{Exit, Failure, Output, Which, keyfile};
 use crate::config::{Config, FIELDS, Source, lookup};
+use crate::keys::{KeyStore, SoftKeys};
 
 /// The configuration.
 #[derive(Debug, Subcommand)]
@@ -37,9 +38,17 @@ impl ConfigCommand {
                     Some((_, policy)) => format!("{} witnesses", policy.witnesses().len()),
                     None => "no witnesses; a high-water file is the only memory outside the folder".to_owned(),
                 };
+                let keys = match &checked.keys {
+                    Some(keys) => format!(
+                        "issuing key {}, master secret {}",
+                        hex::encode(keys.issuing_key().as_bytes()),
+                        keys.epoch()
+                    ),
+                    None => "the log's alone; credentials are issued elsewhere".to_owned(),
+                };
                 out.say(
-                    format!("ok: {}\n  vkey       {}\n  witnesses  {quorum}\n  next       solelog serve --config {}", loaded.config.origin, checked.vkey, which.config.display()),
-                    json!({ "ok": true, "origin": loaded.config.origin, "vkey": checked.vkey, "witnesses": checked.witness_policy.map(|(_, p)| p.witnesses().len()) }),
+                    format!("ok: {}\n  vkey       {}\n  keys       {keys}\n  witnesses  {quorum}\n  next       solelog serve --config {}", loaded.config.origin, checked.vkey, which.config.display()),
+                    json!({ "ok": true, "origin": loaded.config.origin, "vkey": checked.vkey, "issuing_key": checked.keys.as_ref().map(|k| hex::encode(k.issuing_key().as_bytes())), "epoch": checked.keys.as_ref().map(KeyStore::epoch), "witnesses": checked.witness_policy.map(|(_, p)| p.witnesses().len()) }),
                 )
             }
             ConfigCommand::Show { which } => {
@@ -73,11 +82,14 @@ pub struct Checked {
     pub vkey: String,
     /// The witnesses, as text and as what the text says.
     pub witness_policy: Option<(String, Policy)>,
+    /// The provider's keys; `None` when it runs its part of SCAL3 elsewhere.
+    pub keys: Option<SoftKeys>,
 }
 
 /// Reads the files that the configuration names.
 pub fn check(config: &Config) -> Result<Checked, Failure> {
-    let signer = keyfile::read_signer(&config.log_key())?;
+    let unlock = config.unlock();
+    let signer = keyfile::read_signer(&config.log_key(), &unlock)?;
     let name = signer.vkey().name().as_str().to_owned();
     if name != config.origin {
         return Err(Failure::new(
@@ -93,7 +105,8 @@ pub fn check(config: &Config) -> Result<Checked, Failure> {
         return Err(Failure::new(Exit::Config, format!("{}: it does not name this log", path.display()))
             .next(format!("add the line: log {}", signer.vkey())));
     }
-    Ok(Checked { vkey: signer.vkey().to_string(), signer, witness_policy })
+    let keys = SoftKeys::open_if_any(&config.key_folder(), &unlock)?;
+    Ok(Checked { vkey: signer.vkey().to_string(), signer, witness_policy, keys })
 }
 
 /// Reads a witness policy, and refuses one under which a log could be forked unnoticed or never published.

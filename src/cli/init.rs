@@ -15,6 +15,7 @@ use super::config::read_policy;
 use super::{Exit, Failure, Output, keyfile, path_value, system};
 use crate::config::render;
 use crate::engine::{self, Engine};
+use crate::keys::{Unlock, folder};
 use crate::recovery::CreateError;
 use crate::tokens::write_private;
 
@@ -36,8 +37,8 @@ pub struct Init {
     /// The log's key, made before with `solelog keygen log`; without it, one is made.
     #[arg(long, value_name = "FILE")]
     pub log_key: Option<PathBuf>,
-    /// A provider's key for credentials: 66 hex digits, a compressed P-256 point. Several may be given. Without it, a
-    /// key is made for trying things out.
+    /// The key of a provider that runs its part of SCAL3 elsewhere: 66 hex digits, a compressed P-256 point. Several may
+    /// be given. Without it, the log's own provider gets a master secret and an issuing key.
     #[arg(long, value_name = "HEX33")]
     pub issuing_key: Vec<String>,
     /// The first policy for instructions, written into the log; without it, one that asks for the two factors alone.
@@ -70,7 +71,7 @@ pub struct Made {
     pub trust: PathBuf,
     /// The keys in the genesis.
     pub issuing_keys: Vec<[u8; 33]>,
-    /// The private half of the issuing key, where one was made.
+    /// The private half of the issuing key, where one was made, with a master secret beside it.
     pub issuing_key_file: Option<PathBuf>,
     /// How many witnesses there are, if the log has any.
     pub witnesses: Option<usize>,
@@ -81,7 +82,7 @@ impl Init {
     pub fn make(&self) -> Result<Made, Failure> {
         let name = keyfile::name(&self.origin)?;
         let signer = match &self.log_key {
-            Some(path) => keyfile::read_signer(path)?,
+            Some(path) => keyfile::read_signer(path, &Unlock::new(None, None))?,
             None => Signer::note(name, &*keyfile::seed()?),
         };
         let witness_policy = self.witness_policy.as_deref().map(read_policy).transpose()?;
@@ -113,14 +114,15 @@ impl Init {
             .map_err(system(format_args!("cannot make {}", keys.display())))?;
         let mut made = None;
         if issuing_keys.is_empty() {
-            let (pem, public) = keyfile::new_issuing()?;
-            let path = keys.join("issuing.pem");
+            let (pem, public) = keyfile::new_ec()?;
+            let path = keys.join(folder::ISSUING);
             keyfile::write_new(&path, &pem)?;
+            keyfile::write_new(&keys.join(folder::master_name(0)), &keyfile::new_master(0)?)?;
             issuing_keys.push(public);
             made = Some(path);
         }
         let vkey = signer.vkey().to_string();
-        keyfile::write_new(&keys.join("log.key"), &signer.to_secret_text())?;
+        keyfile::write_new(&keys.join(folder::LOG), &signer.to_secret_text())?;
 
         // One file for both: the log asks the witnesses in it, and everybody else trusts by it.
         let trust = data.join("trust-policy.txt");
@@ -168,14 +170,18 @@ impl Init {
             made.data.join("keys").join("log.key").display(),
         );
         if let Some(path) = &made.issuing_key_file {
-            text.push_str(&format!("  issuing    {}   made for trying things out; in production give the provider's own key with --issuing-key\n", path.display()));
+            text.push_str(&format!("  issuing    {}   signs credentials\n", path.display()));
+            text.push_str(&format!(
+                "  master     {}   opens everybody's shares: back it up, nothing replaces it\n",
+                made.data.join("keys").join(folder::master_name(0)).display()
+            ));
         }
         if made.witnesses.is_none() {
             text.push_str(
                 "  witnesses  none: receipts prove what this log says, not that it says the same to everybody\n",
             );
         }
-        text.push_str(&format!("next\n  1  solelog config check --config {file}\n  2  solelog token new --scope append --name backend-1 --config {file}\n  3  solelog serve --config {file}\n"));
+        text.push_str(&format!("next\n  1  solelog config check --config {file}\n  2  solelog keys encrypt --config {file}\n  3  solelog token new --scope append --name backend-1 --config {file}\n  4  solelog serve --config {file}\n"));
         out.say(
             text,
             json!({

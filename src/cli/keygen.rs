@@ -37,8 +37,23 @@ pub enum Whose {
         #[arg(long)]
         out: PathBuf,
     },
-    /// A provider's: signs credentials (P-256, PKCS#8 in PEM). It belongs to the provider's backend, not to the log.
+    /// A provider's: signs credentials (P-256, PKCS#8 in PEM).
     Issuing {
+        /// Where to write it, with mode 0600.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// A provider's master secret: every user's share is sealed under a key from it. Nothing replaces a lost one.
+    Master {
+        /// Its number; 0 is the first.
+        #[arg(long, default_value_t = 0)]
+        epoch: u32,
+        /// Where to write it, with mode 0600.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// A provider's: signs documents for instructions of class document.sign (P-256, PKCS#8 in PEM).
+    Document {
         /// Where to write it, with mode 0600.
         #[arg(long)]
         out: PathBuf,
@@ -60,9 +75,24 @@ impl Keygen {
                 say(out, "vkey", &cosigner.vkey().to_string(), &path)
             }
             Whose::Issuing { out: path } => {
-                let (pem, public) = keyfile::new_issuing()?;
+                let (pem, public) = keyfile::new_ec()?;
                 keyfile::write_new(&path, &pem)?;
                 say(out, "issuing_key", &hex::encode(public), &path)
+            }
+            Whose::Document { out: path } => {
+                let (pem, public) = keyfile::new_ec()?;
+                keyfile::write_new(&path, &pem)?;
+                say(out, "document_key", &hex::encode(public), &path)
+            }
+            Whose::Master { epoch, out: path } => {
+                keyfile::write_new(&path, &keyfile::new_master(epoch)?)?;
+                out.say(
+                    format!(
+                        "the master secret of epoch {epoch} is in {}\n  back it up: nothing replaces it",
+                        path.display()
+                    ),
+                    json!({ "epoch": epoch, "file": path_value(&path) }),
+                )
             }
         }
     }

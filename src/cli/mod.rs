@@ -13,6 +13,7 @@ pub mod fsck;
 pub mod init;
 pub mod keyfile;
 pub mod keygen;
+pub mod keys;
 pub mod rebuild;
 pub mod serve;
 mod stage;
@@ -65,6 +66,9 @@ pub enum Command {
     Serve(serve::Serve),
     /// Make a key for a log, a witness, or a provider that issues credentials.
     Keygen(keygen::Keygen),
+    /// List the keys of a log and its provider, or encrypt them.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Make, list and revoke the tokens that let others append and read.
     #[command(subcommand)]
     Token(token::Token),
@@ -230,6 +234,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Init(init) => init.run(out),
         Command::Serve(serve) => serve.run(out),
         Command::Keygen(keygen) => keygen.run(out),
+        Command::Keys(keys) => keys.run(out),
         Command::Token(token) => token.run(out),
         Command::Config(config) => config.run(out),
         Command::Doctor(doctor) => doctor.run(out),

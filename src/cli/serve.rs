@@ -25,7 +25,7 @@ use crate::engine::{self, Engine};
 use crate::folder::FolderError;
 use crate::guard::GuardError;
 use crate::http::App;
-use crate::keys::{SoftKeys, Unlock};
+use crate::keys::SoftKeys;
 use crate::recovery::OpenError;
 use crate::store::lock::LockError;
 
@@ -87,8 +87,8 @@ pub async fn open(config: Config) -> Result<App, Failure> {
 
 /// The provider's keys.
 fn open_keys(config: &Config) -> Result<SoftKeys, Failure> {
-    let folder = config.data.join("keys");
-    SoftKeys::open(&folder, &Unlock::default()).map_err(|error| {
+    let folder = config.key_folder();
+    SoftKeys::open(&folder, &config.unlock()).map_err(|error| {
         Failure::new(Exit::Config, format!("the provider's keys in {}: {error}", folder.display())).next(
             "make them with `solelog keygen master` and `solelog keygen issuing`, or set authority.enabled = false",
         )

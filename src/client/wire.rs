@@ -253,6 +253,7 @@ pub struct AuthoriseAnswer {
     /// Where.
     pub record: AppendAnswer,
     /// What the provider did about it.
+    #[serde(default)]
     pub outcome: Option<OutcomeAnswer>,
 }
 

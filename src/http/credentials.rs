@@ -142,7 +142,7 @@ pub(super) async fn show(
 ) -> Result<Json<CredentialAnswer>, Error> {
     let id = Hash::from_hex(&id)
         .ok_or_else(|| Error::Parameter("a credential's id has 64 lower-case hex digits".to_owned()))?;
-    let may_read = app.may_read(&headers)?;
+    let reading = app.may_read(&headers)?;
     let state = app.blocking(move |engine| engine.credential(&id)?.ok_or(Error::NoSuchCredential)).await?;
-    Ok(Json(CredentialAnswer::of(&state, may_read)))
+    Ok(Json(CredentialAnswer::of(&state, reading.openings())))
 }

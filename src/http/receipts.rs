@@ -23,6 +23,7 @@ use tlog::proof_file::ProofFile;
 use tlog::{LeafIndex, TreeSize};
 use utoipa::ToSchema;
 
+use super::auth::Reading;
 use super::problem::{Error, Problem};
 use super::{App, REACHED, auth, base64, base64_all, reached, records};
 use crate::engine::Engine;
@@ -96,12 +97,11 @@ pub(super) async fn show(
     Path(at): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let read_token = auth::read_token(&headers)?;
-    let may_read = read_token.is_none() && app.may_read(&headers)?;
+    let reading = app.may_read(&headers)?;
     let index = records::find(&app, at).await?;
-    let may_read = match read_token {
-        Some(token) => app.is_read_token(index, &token).await?,
-        None => may_read,
+    let reading = match auth::read_token(&headers)? {
+        Some(token) => app.may_read_own(index, &token).await?,
+        None => reading,
     };
     let head = app.covering(index).ok_or_else(|| {
         Error::Read(crate::history::ReadError::NotYet { size: app.engine().heads().integrated.head.size })
@@ -111,7 +111,7 @@ pub(super) async fn show(
         let proof = app.blocking(move |engine| proof_file(engine, index, &head)).await?;
         ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], proof).into_response()
     } else {
-        Json(app.blocking(move |engine| receipt(engine, index, &head, may_read)).await?).into_response()
+        Json(app.blocking(move |engine| receipt(engine, index, &head, &reading)).await?).into_response()
     };
     response.headers_mut().insert(REACHED, word);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
@@ -125,7 +125,7 @@ fn proof_file(engine: &Engine, index: LeafIndex, head: &SignedHead) -> Result<St
     String::from_utf8(file.to_bytes()).map_err(|e| Error::Internal(e.to_string()))
 }
 
-fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, may_read: bool) -> Result<Receipt, Error> {
+fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, reading: &Reading) -> Result<Receipt, Error> {
     let size = head.head.size;
     let bytes = engine.entry(index)?;
     let entry = Entry::parse(&bytes).map_err(|e| Error::Internal(format!("entry {}: {e}", index.get())))?;
@@ -140,7 +140,9 @@ fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, may_read: bool)
         issued: None,
         seen: None,
     };
-    if may_read && let Shown::Open(opening) = engine.opening(index)? {
+    if reading.openings()
+        && let Shown::Open(opening) = engine.opening(index)?
+    {
         if entry.kind == Kind::Instruction {
             behind(engine, &opening, size, &mut receipt)?;
         }

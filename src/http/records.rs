@@ -406,13 +406,13 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let at = index(&at)?;
-    let may_read = app.may_read(&headers)?;
+    let reading = app.may_read(&headers)?;
     let answer = app.blocking(move |engine| {
         let bytes = engine.entry(at)?;
         let entry = Entry::parse(&bytes).map_err(|e| Error::Internal(format!("entry {}: {e}", at.get())))?;
         let opening = if entry.kind.is_public() {
             OpeningAnswer { state: OpeningState::Public, bytes: None, meaning: "the entry carries its body itself" }
-        } else if may_read {
+        } else if reading.openings() {
             shown(engine.opening(at)?)
         } else {
             OpeningAnswer {

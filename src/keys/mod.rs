@@ -14,11 +14,17 @@
 //! A master secret is never replaced: the shares that were sealed under it stay sealed under it. A new one is added with
 //! the next number, the epoch, and every enrolment names the epoch it was made under.
 
+pub mod file;
 pub mod folder;
+mod master;
 mod soft;
+mod unlock;
 
-pub use folder::{Exposed, KeyFolderError, Unlock};
+pub use file::{KeyFileError, write_new};
+pub use folder::KeyFolderError;
+pub use master::{master_id, new_master};
 pub use soft::SoftKeys;
+pub use unlock::{PASSPHRASE_VARIABLE, Unlock};
 
 use scal3::Hash;
 use scal3::credential::IssuingKey;

@@ -12,8 +12,6 @@ use scal3::cbor;
 use scal3::event::{Detail, Event};
 use scal3::fold::{Fold, Step};
 use scal3::index_key::Space;
-use scal3::instruction::{CLASS_ACTIVATE, Document, Field, Value};
-use scal3::metadata::Metadata;
 use scal3::tagged;
 use solelog::engine::{Config, Engine};
 use solelog::folder::ViewChoice;
@@ -31,7 +29,8 @@ use tlog::tree::{LeafIndex, TreeHead};
 #[path = "../../src/scal3/tests/log/mod.rs"]
 pub mod people;
 
-use people::{Draft, ORIGIN, POLICY, Person, START_MS, public, secret};
+pub use people::genesis;
+use people::{Draft, ORIGIN, Person, START_MS};
 
 /// A folder for a log, the disk it is on, and the clock it goes by.
 pub struct Rig {
@@ -106,11 +105,6 @@ impl Rig {
     }
 }
 
-/// What every test log begins with.
-pub fn genesis() -> scal3::Genesis {
-    scal3::Genesis { origin: ORIGIN.into(), issuing_keys: vec![public(&secret("issuer"))], policy: POLICY.to_vec() }
-}
-
 /// An event that says that.
 pub fn event(name: &str) -> Submission {
     let body = Event { name: name.into(), stream: None, detail: Detail::Nothing }.to_body();
@@ -125,45 +119,8 @@ pub fn at(index: u64) -> LeafIndex {
 /// What a person would sign next, seeing the log as it is.
 pub fn draft(engine: &Engine, rig: &Rig, person: &Person) -> Draft {
     let state = engine.credential(&person.id()).unwrap().expect("the credential is issued");
-    let (sequence, head) = (state.next_sequence(), engine.heads().integrated.head);
-    let first = sequence == 0;
-    let field = |name: &str, value| {
-        let salt = tagged("test/field", name.as_bytes()).0[..16].try_into().unwrap();
-        Field { salt, name: name.into(), value }
-    };
-    let document = Document {
-        class: if first { CLASS_ACTIVATE } else { "payment" }.into(),
-        fields: if first {
-            vec![field("credential", Value::Bytes(person.id().0.to_vec()))]
-        } else {
-            vec![field("amount", Value::Uint(1250)), field("currency", Value::Text("EUR".into()))]
-        },
-    };
-    let now = rig.clock.load(Ordering::SeqCst);
-    let metadata = Metadata {
-        origin: ORIGIN.into(),
-        provider: person.claims.provider,
-        credential: person.id(),
-        sequence,
-        previous: *state.previous(),
-        index_key: person.index_key(sequence),
-        challenge: tagged("test/challenge", &sequence.to_be_bytes()),
-        policy: engine.standing().policy_hash(),
-        class: document.class.clone(),
-        seen_size: head.size.get(),
-        seen_root: head.root,
-        time_ms: now,
-        expires_ms: now + 120_000,
-        ext: Default::default(),
-    };
-    Draft {
-        person: person.clone(),
-        profile: person.claims.profile,
-        document,
-        metadata,
-        evidence: Vec::new(),
-        spoil: |_| (),
-    }
+    let (head, now) = (engine.heads().integrated.head, rig.clock.load(Ordering::SeqCst));
+    person.next(&state, &head, engine.standing().policy_hash(), now)
 }
 
 /// Verifies and appends an opening.

@@ -125,6 +125,52 @@ impl Person {
         let key = IssuingKey::parse(&public(&secret("issuer"))).unwrap();
         Credential::open(&self.credential_bytes(), &key).unwrap()
     }
+
+    /// What this person would sign next, in perfect order, having seen that head.
+    pub fn next(&self, state: &CredentialState, head: &TreeHead, policy: Hash, time_ms: u64) -> Draft {
+        let sequence = state.next_sequence();
+        let first = sequence == 0;
+        let field = |name: &str, value| {
+            let salt = tagged("test/field", name.as_bytes()).0[..16].try_into().unwrap();
+            Field { salt, name: name.into(), value }
+        };
+        let document = Document {
+            class: if first { CLASS_ACTIVATE } else { "payment" }.into(),
+            fields: if first {
+                vec![field("credential", Value::Bytes(self.id().0.to_vec()))]
+            } else {
+                vec![
+                    field("amount", Value::Uint(1250)),
+                    field("currency", Value::Text("EUR".into())),
+                    field("note", Value::Text("hidden".into())),
+                ]
+            },
+        };
+        let metadata = Metadata {
+            origin: ORIGIN.into(),
+            provider: self.claims.provider,
+            credential: self.id(),
+            sequence,
+            previous: *state.previous(),
+            index_key: self.index_key(sequence),
+            challenge: tagged("test/challenge", &sequence.to_be_bytes()),
+            policy,
+            class: document.class.clone(),
+            seen_size: head.size.get(),
+            seen_root: head.root,
+            time_ms,
+            expires_ms: time_ms + 120_000,
+            ext: Default::default(),
+        };
+        Draft {
+            person: self.clone(),
+            profile: self.claims.profile,
+            document,
+            metadata,
+            evidence: Vec::new(),
+            spoil: |_| (),
+        }
+    }
 }
 
 /// An authorisation to be signed; change what you like before that.
@@ -177,6 +223,11 @@ impl Draft {
     }
 }
 
+/// What every log here begins with.
+pub fn genesis() -> Genesis {
+    Genesis { origin: ORIGIN.into(), issuing_keys: vec![public(&secret("issuer"))], policy: POLICY.to_vec() }
+}
+
 /// The log.
 pub struct Log {
     pub fold: Fold,
@@ -188,9 +239,7 @@ pub struct Log {
 
 impl Log {
     pub fn new() -> Log {
-        let genesis =
-            Genesis { origin: ORIGIN.into(), issuing_keys: vec![public(&secret("issuer"))], policy: POLICY.to_vec() };
-        let entry = Entry::public(Kind::Genesis, START_MS, genesis.to_bytes()).to_bytes();
+        let entry = Entry::public(Kind::Genesis, START_MS, genesis().to_bytes()).to_bytes();
         let fold = Fold::start(&entry).unwrap();
         Log { fold, time_ms: START_MS + 1000, entries: vec![entry], openings: vec![None] }
     }
@@ -249,49 +298,7 @@ impl Log {
 
     /// The next authorisation of this person, in perfect order.
     pub fn draft(&self, person: &Person) -> Draft {
-        let state = self.state(person);
-        let (sequence, head) = (state.next_sequence(), self.fold.head());
-        let first = sequence == 0;
-        let field = |name: &str, value| {
-            let salt = tagged("test/field", name.as_bytes()).0[..16].try_into().unwrap();
-            Field { salt, name: name.into(), value }
-        };
-        let document = Document {
-            class: if first { CLASS_ACTIVATE } else { "payment" }.into(),
-            fields: if first {
-                vec![field("credential", Value::Bytes(person.id().0.to_vec()))]
-            } else {
-                vec![
-                    field("amount", Value::Uint(1250)),
-                    field("currency", Value::Text("EUR".into())),
-                    field("note", Value::Text("hidden".into())),
-                ]
-            },
-        };
-        let metadata = Metadata {
-            origin: ORIGIN.into(),
-            provider: person.claims.provider,
-            credential: person.id(),
-            sequence,
-            previous: *state.previous(),
-            index_key: person.index_key(sequence),
-            challenge: tagged("test/challenge", &sequence.to_be_bytes()),
-            policy: *self.fold.policy(),
-            class: document.class.clone(),
-            seen_size: head.size.get(),
-            seen_root: head.root,
-            time_ms: self.time_ms,
-            expires_ms: self.time_ms + 120_000,
-            ext: Default::default(),
-        };
-        Draft {
-            person: person.clone(),
-            profile: person.claims.profile,
-            document,
-            metadata,
-            evidence: Vec::new(),
-            spoil: |_| (),
-        }
+        person.next(self.state(person), &self.fold.head(), *self.fold.policy(), self.time_ms)
     }
 
     /// The entry that an authorisation would get now.
