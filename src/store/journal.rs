@@ -274,12 +274,13 @@ impl Journal {
 
     fn turn_over(&self, writer: &mut Writer, length: u64) -> Result<(), StoreError> {
         let wanted = self.options.segment_bytes.max(length + HEADER as u64);
-        let (file, length) = self.spare.with(|spare| {
-            spare.make(wanted)?;
-            spare.ready.take().ok_or(StoreError::Poisoned)
-        })?;
         let header = Header { marker: marker()?, epoch: self.epoch, first: writer.tip.next, previous: writer.tip.hash };
-        let segment = Segment::begin(&*writer.disk, &writer.dir, header, file, length, &[])?;
+        // The spare file is ours until it has its own name: whoever prepares the next one meanwhile would remove it.
+        let segment = self.spare.with(|spare| {
+            spare.make(wanted)?;
+            let (file, length) = spare.ready.take().ok_or(StoreError::Poisoned)?;
+            Segment::begin(&*writer.disk, &writer.dir, header, file, length, &[])
+        })?;
         writer.older.push(writer.segment.header.first);
         writer.segment = segment;
         Ok(())

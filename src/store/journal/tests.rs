@@ -111,6 +111,28 @@ fn the_next_segment_is_made_early() {
 }
 
 #[test]
+fn whoever_prepares_the_next_segment_never_takes_the_one_that_is_being_named() {
+    let disk = MemoryDisk::new();
+    let journal = create(&disk.shared()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (journal, done) = (&journal, &done);
+        // No call is told of room here, so every one finds that a segment could be needed.
+        let prepares = move || {
+            while !done.load(Ordering::Relaxed) {
+                journal.room.store(0, Ordering::Release);
+                journal.prepare().unwrap();
+            }
+        };
+        scope.spawn(prepares);
+        let appended = (FIRST..3000).try_for_each(|round| journal.append(round, &payload(round)).map(|_| ()));
+        done.store(true, Ordering::Relaxed);
+        appended.unwrap();
+    });
+    assert_eq!(scan(&disk, FIRST).unwrap().0.tip.next, 3000);
+}
+
+#[test]
 fn a_full_disk_is_told_before_planning_and_can_be_waited_for() {
     let disk = MemoryDisk::new();
     let journal = create(&disk.shared()).unwrap();
