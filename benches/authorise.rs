@@ -288,7 +288,11 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("runtime");
     let (took, cpu) = runtime.block_on(run(count));
     let say = |what: &str, took: Duration| {
-        println!("  {what:<8}  {:>9.1} us = {:.2} x", took.as_secs_f64() * 1e6, took.as_secs_f64() / floor.as_secs_f64());
+        println!(
+            "  {what:<8}  {:>9.1} us = {:.2} x",
+            took.as_secs_f64() * 1e6,
+            took.as_secs_f64() / floor.as_secs_f64()
+        );
     };
     println!("one authorisation, from the intent to a signed head, both sides and loopback HTTP, {count} of them");
     say("median", took);

@@ -18,6 +18,8 @@ pub struct Metrics {
     registry: Registry,
     /// Appends by what became of them.
     pub appends: IntCounterVec,
+    /// Steps of people who enrol and authorise, by what became of them.
+    pub authority: IntCounterVec,
     /// How long an append took, by the level it reached.
     pub append_seconds: HistogramVec,
     /// Requests by route, method and status.
@@ -115,6 +117,11 @@ impl Metrics {
         let metrics = Metrics {
             registry: Registry::new(),
             appends: counters("solelog_appends_total", "Appends by outcome: new, existing, or why not", &["outcome"]),
+            authority: counters(
+                "solelog_authority_total",
+                "Enrolments, intents and authorisations, by outcome: ok, or the kind of problem",
+                &["step", "outcome"],
+            ),
             append_seconds: histograms(
                 "solelog_append_seconds",
                 "Seconds from a verified record to its answer",
@@ -145,6 +152,7 @@ impl Metrics {
         let engine = engine();
         let all: Vec<Box<dyn Collector>> = vec![
             Box::new(metrics.appends.clone()),
+            Box::new(metrics.authority.clone()),
             Box::new(metrics.append_seconds.clone()),
             Box::new(engine.verify_seconds.clone()),
             Box::new(metrics.requests.clone()),

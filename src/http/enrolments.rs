@@ -69,7 +69,7 @@ pub(super) async fn begin(State(app): State<App>, headers: HeaderMap, body: Body
     let authority = app.authority()?;
     let Begin { predecessor, recovery } = json::read(&app, &headers, body).await?;
     let predecessor = predecessor.map(|text| json::hash("predecessor", &text)).transpose()?;
-    let begun = authority.begin(predecessor, recovery).await?;
+    let begun = app.step("enrolment", authority.begin(predecessor, recovery).await)?;
     let answer = Begun {
         enrolment_id: begun.enrolment_id.to_hex(),
         origin: app.engine().standing().origin().to_owned(),
@@ -175,7 +175,8 @@ pub(super) async fn complete(
     };
     // In a task of its own: once it has begun to issue, it ends, whoever waits for it.
     let enrolled = tokio::spawn(async move { authority.complete(id, dealt).await });
-    let enrolled = enrolled.await.map_err(|error| Error::Internal(error.to_string()))??;
+    let enrolled = enrolled.await.map_err(|error| Error::Internal(error.to_string()))?;
+    let enrolled = app.step("credential", enrolled)?;
     let (status, credential, issued) = match enrolled {
         Enrolled::Waits { credential } => (StatusCode::ACCEPTED, credential, None),
         Enrolled::Issued { credential, appended } => {

@@ -122,7 +122,8 @@ pub(super) async fn open(
     let instruction = json::bytes("instruction", &instruction)?;
     // In a task of its own: what it may have to log it logs, whoever waits for it.
     let intent = tokio::spawn(async move { authority.intent(credential, instruction, who).await });
-    let intent = intent.await.map_err(|error| Error::Internal(error.to_string()))??;
+    let intent = intent.await.map_err(|error| Error::Internal(error.to_string()))?;
+    let intent = app.step("intent", intent)?;
     Ok((StatusCode::CREATED, Json(opened(&app, intent))).into_response())
 }
 
@@ -212,6 +213,7 @@ pub(super) async fn authorise(
     // In a task of its own: from its middle on it is counted, and must come to its verdict, whoever waits for it.
     let work =
         tokio::spawn(async move { authority.authorise(challenge, Answer { metadata, pass, until, source }).await });
-    let appended = work.await.map_err(|error| Error::Internal(error.to_string()))??;
+    let appended = work.await.map_err(|error| Error::Internal(error.to_string()))?;
+    let appended = app.step("authorisation", appended)?;
     Ok((StatusCode::CREATED, Json(Authorised { record: AppendAnswer::from(appended) })).into_response())
 }

@@ -176,6 +176,18 @@ impl App {
         self.inner.authority.as_ref().ok_or(Error::NoAuthority)
     }
 
+    /// Counts a step of a person by what became of it, and notes it: never by whose it is (I-8).
+    fn step<T, E: Into<Error>>(&self, step: &'static str, result: Result<T, E>) -> Result<T, Error> {
+        let result = result.map_err(Into::into);
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(error) => error.word(),
+        };
+        self.metrics().authority.with_label_values(&[step, outcome]).inc();
+        tracing::info!(step, outcome, "authority");
+        result
+    }
+
     fn config(&self) -> &Config {
         &self.inner.config
     }

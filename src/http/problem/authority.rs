@@ -79,6 +79,38 @@ pub(super) fn authorise(error: &AuthoriseError) -> Problem {
     }
 }
 
+impl Error {
+    /// A word for a metric: what became of a step of enrolling or authorising.
+    pub(in crate::http) fn word(&self) -> &'static str {
+        match self {
+            Error::Enrol(EnrolError::Ticket(_)) => "ticket",
+            Error::Enrol(EnrolError::DeviceKey | EnrolError::Proof | EnrolError::Shares(_)) => "refused",
+            Error::Intent(IntentError::NotTheDevice | IntentError::TooMany(_) | IntentError::Clock { .. }) => {
+                "stranger"
+            }
+            Error::Intent(IntentError::UnknownCredential) => "unknown",
+            Error::Intent(IntentError::Blocked { .. }) => "blocked",
+            Error::Intent(IntentError::Full(_)) => "full",
+            Error::Authorise(error) => match error {
+                AuthoriseError::Challenge(_) => "challenge",
+                AuthoriseError::TooMany(_) => "stranger",
+                AuthoriseError::Metadata(_)
+                | AuthoriseError::Says(_)
+                | AuthoriseError::Elsewhere(_)
+                | AuthoriseError::Pass(_)
+                | AuthoriseError::Public(_) => "refused",
+                AuthoriseError::Damaged(_) => "damaged",
+                AuthoriseError::SecondFactor { .. } => "second-factor",
+                AuthoriseError::Append(AppendError::Inactive(_) | AppendError::OutOfAttempts) => "inactive",
+                AuthoriseError::Append(_) => "not-appended",
+                AuthoriseError::Provider(_) => "provider",
+                AuthoriseError::Read(_) => "failed",
+            },
+            _ => "failed",
+        }
+    }
+}
+
 fn too_many(error: &TooMany) -> Problem {
     Problem::of(&RATE_LIMITED).retry(error.retry_after_s)
 }
