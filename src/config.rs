@@ -751,7 +751,11 @@ pub fn render(set: &[(&str, String)]) -> String {
         let _ = writeln!(out, "# {}", field.why);
         match set.iter().find(|(path, _)| *path == field.path) {
             Some((_, value)) => {
-                let _ = writeln!(out, "{name} = {}", Value::String(value.clone()));
+                let value = match field.kind {
+                    Kind::Text => Value::String(value.clone()).to_string(),
+                    Kind::Number | Kind::Boolean => value.clone(),
+                };
+                let _ = writeln!(out, "{name} = {value}");
             }
             None => {
                 let _ = writeln!(out, "# {name} = {}", field.example);

@@ -433,9 +433,38 @@ fn the_demo_holds() {
     let place = Place::new();
     let told = ends(0, &["--json", "demo", "--dir", &place.path("demo")]);
     assert_eq!(told["ok"], true);
-    let steps: Vec<&str> = told["steps"].as_array().expect("steps").iter().filter_map(|s| s["step"].as_str()).collect();
-    assert_eq!(steps.iter().filter(|s| **s == "refused").count(), 4, "{steps:?}");
-    assert!(steps.contains(&"same again") && steps.contains(&"not grown"), "{steps:?}");
+    let steps: Vec<(&str, &str)> = told["steps"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .filter_map(|step| Some((step["step"].as_str()?, step["detail"].as_str()?)))
+        .collect();
+    let refused = |what: &str, why: &str| {
+        let found = |(step, detail): &(&str, &str)| *step == "refused" && detail.contains(what) && detail.contains(why);
+        assert!(steps.iter().any(found), "{what}: {why}: {steps:?}");
+    };
+    refused("the old PIN", "4 attempts left");
+    refused("the receipt with one bit flipped", "not what the entry commits to");
+    refused("Anna's phone and a wrong PIN", "4 attempts left");
+    refused("Anna's PIN and another phone", "no challenge");
+    refused("with a challenge from the help desk", "signature does not verify");
+    refused("sent again", "answered before");
+    refused("held back", "expired");
+    refused("five PINs", "4, 3, 2, 1, 0 attempts left: suspended");
+    refused("now the right PIN", "suspended; entry");
+    refused("for which nobody spoke", "nobody has spoken");
+    refused("while suspended", "suspended; entry");
+    refused("a record with one bit flipped", "binding");
+    refused("a record made for another log", "another log");
+    refused("a used sequence number", "already used");
+    assert_eq!(steps.iter().filter(|(step, _)| *step == "refused").count(), 14, "{steps:?}");
+    for step in ["no attempt", "recovered", "resumed", "same again", "not grown", "Anna", "monitor", "same root"] {
+        assert!(steps.iter().any(|(told, _)| *told == step), "{step}: {steps:?}");
+    }
+    // What is left behind can be checked, and run again, as it lies there.
+    let config = place.path("demo/log/log.toml");
+    assert_eq!(ends(0, &["--json", "fsck", "--config", &config])["ok"], true);
+    assert_eq!(ends(0, &["--json", "config", "check", "--config", &config])["ok"], true);
     // It runs again in its own folder, and never empties another.
     ends(0, &["--json", "demo", "--dir", &place.path("demo")]);
     std::fs::create_dir(place.path("mine")).expect("folder");
@@ -453,7 +482,17 @@ fn dev_says_what_to_try_and_ends_on_ctrl_c() {
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     let said: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
     assert_eq!(said["witnesses"].as_array().map(Vec::len), Some(2));
-    assert!(Path::new(said["record"].as_str().expect("record")).exists());
+    assert!(Path::new(said["receipt"].as_str().expect("receipt")).exists());
+    // What it says to try works as it stands there, in that order.
+    let commands: Vec<&str> = said["try"].as_array().expect("commands").iter().filter_map(Value::as_str).collect();
+    let with_curl = commands.iter().filter(|command| command.starts_with("curl "));
+    for command in with_curl.clone() {
+        let done = Command::new("sh").arg("-c").arg(command).output().expect("a shell");
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    assert_eq!(with_curl.count(), 8);
+    let invitation = std::fs::read(place.path("dev/invitation.json")).expect("an invitation");
+    serde_json::from_slice::<client::wire::Invitation>(&invitation).expect("one that the SDK reads");
     kill_process(Pid::from_child(&child), Signal::INT).expect("sent");
     assert_eq!(child.wait().expect("ended").code(), Some(0));
 }

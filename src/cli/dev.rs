@@ -1,29 +1,18 @@
-//! `solelog dev`: the stage of the demo, left running, with something to try.
-//!
-//! A record of Anna's lies ready in a file, to be sent with curl. When it was sent, or before it expires, a new one takes
-//! its place.
+//! `solelog dev`: the stage of the demo, left running, with commands to try on it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use scal3::instruction::Value as Field;
-use serde_json::{Value, json};
-use threshold::Profile1;
+use client::{Pin, Profile, Value, instruction};
+use serde_json::json;
 
-use super::cast::{Error, Subscriber, activation, document};
-use super::stage::{Stage, expect};
+use super::cast::Error;
+use super::stage::Stage;
 use super::{Exit, Failure, Output, runtime};
-use crate::engine::wall_clock_ms;
 use crate::tokens::write_private;
-
-/// How often the record that lies ready is looked after.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// How old a record may get before it is replaced; it expires at 120 s.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// Run a log with two witnesses and a subscriber.
 #[derive(Debug, Args)]
@@ -53,70 +42,105 @@ impl Dev {
     }
 }
 
+/// Anna enrols and pays, so that there is something to look at. Then everybody may.
 async fn run(stage: &Stage, out: Output) -> Result<(), Error> {
-    let (mut anna, _) = stage.enrol::<Profile1>("24680").await?;
-    let opening = anna
-        .authorise(anna.metadata("credential.activate", &stage.published().await?, wall_clock_ms()), &activation()?)?;
-    expect(stage.append(&opening).await?, 201).await?;
-    anna.logged(&opening)?;
-    let file = stage.folder.join("anna-next.cbor");
-    let mut ready = prepare(stage, &anna, &file).await?;
-    let mut made = tokio::time::Instant::now();
-    say(stage, &anna, &file, out)?;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let state: Value = stage.get(&format!("/v1/credentials/{}", anna.id().to_hex())).await?.json().await?;
-        let sent = state["next_sequence"].as_u64().is_some_and(|next| next > anna.sequence());
-        if sent {
-            anna.logged(&ready)?;
-        }
-        if sent || made.elapsed() > FRESH {
-            ready = prepare(stage, &anna, &file).await?;
-            made = tokio::time::Instant::now();
-        }
-    }
+    let mut anna = stage.person("anna", &stage.url)?;
+    let pin = Pin::new("24680");
+    anna.enrol(&stage.invite(None, false).await?, Profile::EcSdsa, &pin).await?;
+    let fields = [("amount", Value::Uint(1250)), ("currency", Value::Text("EUR".into()))];
+    let paid = anna.authorise(&instruction("payment", &fields)?, &pin).await?;
+    let receipt = stage.folder.join("anna-payment.receipt.json");
+    fs::write(&receipt, serde_json::to_vec_pretty(&paid.receipt)?)?;
+    let credential = anna.credential().ok_or("no credential")?.to_hex();
+    // Whoever tries the commands may want the device's files, and one process at a time has them.
+    drop(anna);
+    say(stage, &credential, paid.index, &receipt, out)?;
+    std::future::pending().await
 }
 
-/// Authorises a small payment of Anna's and puts it into the file.
-async fn prepare(stage: &Stage, anna: &Subscriber<Profile1>, file: &std::path::Path) -> Result<Vec<u8>, Error> {
-    let payment = document(
-        "payment",
-        &[("amount", Field::Uint(100 + anna.sequence())), ("currency", Field::Text("EUR".into()))],
-    )?;
-    let opening =
-        anna.authorise(anna.metadata(&payment.class, &stage.published().await?, wall_clock_ms()), &payment)?;
-    write_private(file, &opening, true)?;
-    Ok(opening)
+/// What to try: why, and the commands, as they can be pasted into a shell.
+type Try = (&'static str, Vec<String>);
+
+fn to_try(stage: &Stage, credential: &str, index: u64, receipt: &Path) -> Vec<Try> {
+    let Stage { url, tokens, .. } = stage;
+    let (receipt, trust) = (receipt.display(), stage.trust.display());
+    let (invitation, home) = (stage.folder.join("invitation.json"), stage.folder.join("you"));
+    let (invitation, home) = (invitation.display(), home.display());
+    let curl = |path: &str, more: &str| format!("curl -fsS {url}{path}{more}");
+    let bearer = |token: &str| format!(" -H 'Authorization: Bearer {token}'");
+    let post = |path: &str, token: &str, body: &str| {
+        curl(path, &format!("{} -H 'Content-Type: application/json' -d '{body}'", bearer(token)))
+    };
+    let read = bearer(&tokens.read);
+    vec![
+        ("Verify Anna's receipt, offline", vec![format!("sole verify {receipt} --policy {trust}")]),
+        (
+            "As the provider's backend, invite yourself; then enrol, choose a PIN, and authorise",
+            vec![
+                format!("{} -o {invitation}", post("/v1/enrolments", &tokens.enrol, "{}")),
+                format!("sole enrol --url {url} --policy {trust} --invitation {invitation} --home {home}"),
+                format!("sole authorise 'Lunch on Friday' --home {home}"),
+                format!("sole receipts list --home {home}"),
+                format!("sole watch --home {home}"),
+            ],
+        ),
+        (
+            "Look at Anna's entry, without and with the auditor's token, and at her credential",
+            vec![
+                curl(&format!("/v1/records/{index}"), ""),
+                curl(&format!("/v1/records/{index}"), &read),
+                curl(&format!("/v1/receipts/{index}"), &read),
+                curl(&format!("/v1/credentials/{credential}"), &read),
+            ],
+        ),
+        (
+            "As the help desk, stop it, and let it act again",
+            vec![
+                post(&format!("/v1/credentials/{credential}/suspend"), &tokens.manage, r#"{"reason":"lost"}"#),
+                post(&format!("/v1/credentials/{credential}/resume"), &tokens.manage, r#"{"reason":"found"}"#),
+            ],
+        ),
+        (
+            "The log as witnesses and monitors see it",
+            vec![curl("/checkpoint", ""), format!("solelog-monitor --policy {trust} --url {url}")],
+        ),
+    ]
 }
 
-fn say(stage: &Stage, anna: &Subscriber<Profile1>, file: &std::path::Path, out: Output) -> Result<(), Error> {
-    let Stage { url, append_token, read_token, .. } = stage;
-    let (record, trust) = (file.display(), stage.trust.display());
-    let keep = stage.folder.join("mine.receipt.json");
-    fs::write(stage.folder.join("tokens.txt"), format!("append {append_token}\nread {read_token}\n"))?;
+fn say(stage: &Stage, credential: &str, index: u64, receipt: &Path, out: Output) -> Result<(), Error> {
+    let Stage { url, origin, vkey, tokens, .. } = stage;
+    let list: BTreeMap<&str, &String> = BTreeMap::from([
+        ("append", &tokens.append),
+        ("read", &tokens.read),
+        ("enrol", &tokens.enrol),
+        ("authorise", &tokens.authorise),
+        ("manage", &tokens.manage),
+    ]);
+    let kept = stage.folder.join("tokens.txt");
+    let lines: String = list.iter().map(|(scope, token)| format!("{scope} {token}\n")).collect();
+    write_private(&kept, lines.as_bytes(), true)?;
     let witnesses: Vec<&str> = stage.witnesses.iter().map(|(url, _)| url.as_str()).collect();
-    let text = format!(
+    let to_try = to_try(stage, credential, index, receipt);
+    let mut text = format!(
         "solelog {}   for trying things out, not for production: everything in {} is thrown away when this runs again\n\
-         \x20 log        {url}   origin {}\n  interface  {url}/docs\n  vkey       {}\n  witnesses  {}\n  trust      {trust}\n\n\
-         A record of Anna's lies ready; a new one follows a moment after it was sent:\n\
-         \x20 curl -sS '{url}/v1/records?until=witnessed' -H 'Authorization: Bearer {append_token}' -H 'Content-Type: application/cbor' --data-binary @{record}\n\
-         Send the same bytes again at once: the same index, and the log does not grow.\n\
-         Look at it, with and without the auditor's token:\n\
-         \x20 curl -sS {url}/v1/records/2\n  curl -sS {url}/v1/records/2 -H 'Authorization: Bearer {read_token}'\n\
-         Keep its receipt, stop this, and verify it offline:\n\
-         \x20 curl -sS {url}/v1/receipts/2 -H 'Authorization: Bearer {read_token}' -o {keep}\n  cargo run --release --bin sole -- verify {keep} --policy {trust}\n\
-         The log as witnesses and monitors see it:\n  curl -sS {url}/checkpoint\n\nCtrl-C ends it.",
+         \x20 log        {url}   origin {origin}\n  interface  {url}/docs\n  vkey       {vkey}\n  witnesses  {}\n  trust      {}\n\
+         \x20 tokens     {}\n\nAnna has enrolled and paid: entry {index}.\n",
         env!("CARGO_PKG_VERSION"),
         stage.folder.display(),
-        stage.origin,
-        stage.vkey,
         witnesses.join(" "),
-        keep = keep.display(),
+        stage.trust.display(),
+        kept.display(),
     );
+    for (why, commands) in &to_try {
+        text.push_str(&format!("{why}:\n"));
+        commands.iter().for_each(|command| text.push_str(&format!("  {command}\n")));
+    }
+    text.push_str("\nCtrl-C ends it.");
     let value = json!({
-        "url": url, "origin": stage.origin, "vkey": stage.vkey, "witnesses": stage.witnesses.iter().map(|(url, vkey)| json!({ "url": url, "vkey": vkey })).collect::<Vec<_>>(),
-        "trust": stage.trust.display().to_string(), "config": stage.config.display().to_string(), "record": file.display().to_string(),
-        "append_token": append_token, "read_token": read_token, "credential": anna.id().to_hex(),
+        "url": url, "origin": origin, "vkey": vkey, "witnesses": stage.witnesses.iter().map(|(url, vkey)| json!({ "url": url, "vkey": vkey })).collect::<Vec<_>>(),
+        "trust": stage.trust.display().to_string(), "config": stage.config.display().to_string(), "receipt": receipt.display().to_string(),
+        "tokens": list, "credential": credential, "index": index,
+        "try": to_try.iter().flat_map(|(_, commands)| commands).collect::<Vec<_>>(),
     });
     out.say(text, value).map_err(|failure| failure.error().to_owned())?;
     Ok(())

@@ -41,6 +41,9 @@ pub struct Init {
     /// be given. Without it, the log's own provider gets a master secret and an issuing key.
     #[arg(long, value_name = "HEX33")]
     pub issuing_key: Vec<String>,
+    /// Let people enrol and authorise here, with this name of the provider in their credentials.
+    #[arg(long, value_name = "NAME", conflicts_with = "issuing_key")]
+    pub issuer: Option<String>,
     /// The first policy for instructions, written into the log; without it, one that asks for the two factors alone.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -141,6 +144,10 @@ impl Init {
         }
         if let Some(path) = &engine.high_water {
             set.push(("witnesses.high_water", path.display().to_string()));
+        }
+        if let Some(issuer) = &self.issuer {
+            set.push(("authority.enabled", "true".to_owned()));
+            set.push(("authority.issuer", issuer.clone()));
         }
         if let Some(listen) = self.listen {
             set.push(("listen", listen.to_string()));

@@ -86,7 +86,7 @@ pub async fn open(config: Config) -> Result<App, Failure> {
 }
 
 /// The provider's keys.
-fn open_keys(config: &Config) -> Result<SoftKeys, Failure> {
+pub fn open_keys(config: &Config) -> Result<SoftKeys, Failure> {
     let folder = config.key_folder();
     SoftKeys::open(&folder, &config.unlock()).map_err(|error| {
         Failure::new(Exit::Config, format!("the provider's keys in {}: {error}", folder.display())).next(
