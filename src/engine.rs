@@ -538,12 +538,12 @@ impl Shared {
             }
             Submission::Credential(credential) => {
                 let bytes = credential.as_bytes().len();
-                (Ask::Credential { credential, kept: None }, 2 * bytes)
+                (Ask::Credential { credential, kept: None, unvouched: true }, 2 * bytes)
             }
-            Submission::Enrolment { credential, kept, stream } => {
+            Submission::Enrolment { credential, kept, stream, recovers } => {
                 let bytes = credential.as_bytes().len() + kept.len();
                 is_its_stream(&stream, credential.claims())?;
-                (Ask::Credential { credential, kept: Some((kept, stream)) }, 2 * bytes)
+                (Ask::Credential { credential, kept: Some((kept, stream)), unvouched: recovers }, 2 * bytes)
             }
             Submission::Status { credential, change } => {
                 if matches!(change, Change::Issued(_) | Change::Activated(_)) {

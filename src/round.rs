@@ -20,7 +20,7 @@ use scal3::erasure::Erasure;
 use scal3::event::Event;
 use scal3::index_key::{StreamKey, status_index_key};
 use scal3::opening::{AnyOpening, OtherOpening, commitment};
-use scal3::outcome::Outcome;
+use scal3::outcome::{EXECUTED, Outcome};
 use scal3::record::Record;
 use scal3::seen::SeenOnHistory;
 use scal3::state::{CredentialState, Status};
@@ -62,6 +62,8 @@ pub enum Ask {
         credential: Box<Credential>,
         /// What is kept, sealed, and the key of the stream that it begins.
         kept: Option<(Vec<u8>, StreamKey)>,
+        /// Whether it may be issued although nobody has spoken for it.
+        unvouched: bool,
     },
     /// A change of a credential's status.
     Status {
@@ -97,12 +99,19 @@ pub struct Target {
     pub kind: Kind,
     /// The credential its opening is about, where it could be opened and names one.
     pub credential: Option<Hash>,
+    /// Whether it is the outcome of something that was executed.
+    pub executed: bool,
 }
 
 impl Target {
     /// What an entry and its opening say.
     pub fn of(kind: Kind, opening: Option<&[u8]>) -> Target {
-        Target { kind, credential: opening.and_then(credential_of) }
+        let executed = || {
+            let outcome = Outcome::from_body(OtherOpening::parse(opening?).ok()?.body).ok()?;
+            Some(outcome.name == EXECUTED)
+        };
+        let executed = kind == Kind::Outcome && executed() == Some(true);
+        Target { kind, credential: opening.and_then(credential_of), executed }
     }
 }
 
@@ -301,7 +310,7 @@ impl Draft<'_> {
         let Candidate { ask, draw } = candidate;
         match ask {
             Ask::Record { record, seen } => self.record(&record, seen.as_ref(), &draw),
-            Ask::Credential { credential, kept } => self.issue(*credential, kept, &draw),
+            Ask::Credential { credential, kept, unvouched } => self.issue(*credential, kept, unvouched, &draw),
             Ask::Status { credential, change } => {
                 let state = self.credential(&credential).or_stop()?;
                 let state = state.ok_or(AppendError::UnknownCredential(credential))?;
@@ -353,7 +362,13 @@ impl Draft<'_> {
     }
 
     /// A credential: issued once, and only by a provider of this log.
-    fn issue(&mut self, credential: Credential, kept: Option<(Vec<u8>, StreamKey)>, draw: &Draw) -> Result<Placed, No> {
+    fn issue(
+        &mut self,
+        credential: Credential,
+        kept: Option<(Vec<u8>, StreamKey)>,
+        unvouched: bool,
+        draw: &Draw,
+    ) -> Result<Placed, No> {
         let id = credential.id();
         if let Some(state) = self.credential(&id).or_stop()? {
             let index = LeafIndex::new(state.issued_at()).map_err(|_| No::Stop(PlanError::TreeFull))?;
@@ -384,6 +399,9 @@ impl Draft<'_> {
         let index = self.next()?;
         let state = CredentialState::issue(credential, index.get(), predecessor.as_mut(), known)
             .map_err(|e| AppendError::from(CredentialRefusal::Issue(e)))?;
+        if !unvouched && !state.is_vouched() {
+            return Err(AppendError::from(CredentialRefusal::NotSpokenFor).into());
+        }
         let placed = self.push_status(&change, index_key, draw.salt, draw.seal)?;
         self.set(subject, [before.unwrap_or_default(), id.0.to_vec()].concat());
         self.set(enrolment, write_index(index));
@@ -442,6 +460,9 @@ impl Draft<'_> {
         }
         if target.kind.is_public() {
             return Err(AppendError::Erasure(ErasureRefusal::Public).into());
+        }
+        if target.executed {
+            return Err(AppendError::Erasure(ErasureRefusal::Executed).into());
         }
         if target.kind == Kind::Erasure {
             return Err(AppendError::Erasure(ErasureRefusal::Erasure).into());
@@ -566,7 +587,7 @@ mod tests {
     }
 
     fn erasure(index: u64, kind: Kind) -> Candidate {
-        let target = Target { kind, credential: None };
+        let target = Target { kind, credential: None, executed: false };
         let index = LeafIndex::new(index).unwrap();
         Candidate { ask: Ask::Erasure { index, reason: "asked for".into(), target }, draw: draw(9) }
     }

@@ -10,7 +10,7 @@
 //! Whatever the level: nothing is answered before the entry, its opening and its key are on stable storage (I-2).
 
 use scal3::Change;
-use scal3::attempts::Attempt;
+use scal3::attempts::{Attempt, Attempts};
 use scal3::credential::{Credential, CredentialError};
 use scal3::event::Detail;
 use scal3::index_key::StreamKey;
@@ -40,6 +40,8 @@ pub enum Submission {
         kept: Vec<u8>,
         /// The key of that stream.
         stream: StreamKey,
+        /// Whether it may be issued although nobody has spoken for it: then it waits for a recovery.
+        recovers: bool,
     },
     /// A change of a credential's status, with its reason. An issue or an activation is none: those follow from others.
     Status {
@@ -125,6 +127,15 @@ pub struct Allowance {
     pub in_a_row: u64,
     /// Ever.
     pub in_all: u64,
+}
+
+impl Allowance {
+    /// How often it may still be wrong.
+    pub fn left(&self, attempts: &Attempts) -> u64 {
+        let (in_a_row, in_all) =
+            (self.in_a_row.saturating_sub(attempts.in_a_row), self.in_all.saturating_sub(attempts.in_all));
+        in_a_row.min(in_all)
+    }
 }
 
 /// An opening whose record's signatures verified: the bytes, and what they were found to be. Only
@@ -313,6 +324,9 @@ pub enum CredentialRefusal {
         /// The time of the round.
         time_ms: u64,
     },
+    /// Nobody has spoken for it that could.
+    #[error("its predecessor has not authorised it, or may not act any more")]
+    NotSpokenFor,
     /// It does not follow the credential that it names as its predecessor.
     #[error(transparent)]
     Issue(IssueError),
@@ -339,6 +353,9 @@ pub enum ErasureRefusal {
     /// The status of a credential must stay provable for as long as the credential can act.
     #[error("the credential can still act; revoke it first")]
     CredentialCanAct,
+    /// Without it, what was executed once could be executed again.
+    #[error("the opening of an outcome that was executed cannot be erased")]
+    Executed,
     /// An erasure is itself the proof that erasing was asked for.
     #[error("the opening of an erasure cannot be erased")]
     Erasure,

@@ -45,8 +45,11 @@ use crate::submission::{About, AppendError, Appended, Said, Submission, Until};
 /// How often a verdict is offered to a log that is busy, before it is left out: what has started stays counted then.
 const TRIES: u32 = 20;
 
-/// An answer to a challenge.
-#[derive(Debug, Clone)]
+/// How long between two of them.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// An answer to a challenge. Not printable: a pass is for the provider alone.
+#[derive(Clone)]
 pub struct Answer {
     /// The metadata, as the device wrote it.
     pub metadata: Vec<u8>,
@@ -151,6 +154,9 @@ impl Authority {
         let until = answer.until;
         let checked = self.public_checks::<P>(&opened, state, &kept, answer).await?;
 
+        // Damaged answers are given back. Somebody who has the device, and makes them so, must not go on for ever.
+        let damaged = Name::Damaged(id);
+        self.inner.strangers.check(damaged, self.now())?;
         let turn = self.inner.turns.of(&id).await;
         let seed = self.inner.challenges.take(&challenge, self.now())?;
         let allowance = self.inner.settings.allowance;
@@ -161,6 +167,7 @@ impl Authority {
         let record = match self.finish::<P>(&credential, &kept, checked, seed).await {
             Ok(record) => record,
             Err(Incomplete::Damaged(error)) => {
+                self.inner.strangers.failed(damaged, self.now());
                 self.conclude(|| verdict(Attempt::Refunded)).await?;
                 return Err(AuthoriseError::Damaged(error));
             }
@@ -171,19 +178,13 @@ impl Authority {
             }
             Err(Incomplete::WrongPin) => {
                 self.conclude(|| verdict(Attempt::Failed)).await?;
-                let attempts = engine.credential(&id)?.map_or(u64::MAX, |state| state.attempts().in_a_row);
-                return Err(AuthoriseError::SecondFactor {
-                    attempts_left: allowance.in_a_row.saturating_sub(attempts),
-                });
+                let state = engine.credential(&id)?.ok_or(AppendError::UnknownCredential(id))?;
+                return Err(AuthoriseError::SecondFactor { attempts_left: allowance.left(state.attempts()) });
             }
         };
         let shown = opened.presented.shown.clone();
         let opening = Opening { profile: opened.profile, record, evidence: Vec::new(), shown }.to_bytes();
-        let appended = match engine.verify(opening).await {
-            Ok(verified) => engine.append(Submission::Record(Box::new(verified)), Until::Sequenced).await,
-            Err(refused) => Err(refused),
-        };
-        match appended {
+        match self.record(opening).await {
             Ok(appended) => {
                 drop(turn);
                 Ok(engine.follow(appended, until).await?)
@@ -195,6 +196,20 @@ impl Authority {
         }
     }
 
+    /// Hands a finished record to the log, as a stranger would. A busy log is asked again: the second factor was right, and
+    /// its owner should not have to show it twice.
+    async fn record(&self, opening: Vec<u8>) -> Result<Appended, AppendError> {
+        let engine = &self.inner.engine;
+        for _ in 0..TRIES {
+            let verified = engine.verify(opening.clone()).await?;
+            match engine.append(Submission::Record(Box::new(verified)), Until::Sequenced).await {
+                Err(AppendError::Full { .. }) => tokio::time::sleep(AGAIN).await,
+                done => return done,
+            }
+        }
+        Err(AppendError::Full { retry_after_s: 1 })
+    }
+
     /// Everything that can be checked without a secret. Whoever fails here has cost nobody an attempt.
     async fn public_checks<P: Profile>(
         &self,
@@ -203,11 +218,7 @@ impl Authority {
         kept: &Kept,
         answer: Answer,
     ) -> Result<Checked<P>, AuthoriseError> {
-        let strangers = &self.inner.strangers;
         let names = [Name::source(answer.source), Name::Credential(opened.credential)];
-        for name in names {
-            strangers.check(name, self.now())?;
-        }
         let own = kept.label_secret.stream_key(&state.credential().claims().enrolment_id, Stream::Own);
         let (authority, opened) = (self.clone(), Arc::clone(opened));
         let checked = self.blocking(move || {
@@ -221,7 +232,7 @@ impl Authority {
         let checked: Result<_, AuthoriseError> = checked.await;
         // An honest device can be late, or behind; it does not sign wrongly.
         if matches!(checked, Err(AuthoriseError::Pass(_) | AuthoriseError::Public(_) | AuthoriseError::Metadata(_))) {
-            names.into_iter().for_each(|name| strangers.failed(name, self.now()));
+            self.inner.strangers.refuse(&names, self.now())?;
         }
         checked
     }
@@ -319,9 +330,7 @@ impl Authority {
         for _ in 0..TRIES {
             match self.inner.engine.about(verdict(), Until::Sequenced).await {
                 Ok(_) => return Ok(()),
-                Err(AppendError::Full { .. } | AppendError::NoSpace) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+                Err(AppendError::Full { .. } | AppendError::NoSpace) => tokio::time::sleep(AGAIN).await,
                 Err(error) => return Err(error),
             }
         }

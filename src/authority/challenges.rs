@@ -92,14 +92,18 @@ struct State {
 }
 
 struct Slot {
-    opened: Arc<Opened>,
-    /// Gone when it was taken.
-    seed: Option<NonceSeed>,
+    credential: Hash,
+    /// Gone when it was taken: then all that is known is that it was spent.
+    open: Option<(Arc<Opened>, NonceSeed)>,
+    expires_ms: u64,
     bytes: usize,
 }
 
-/// What a slot holds beside the instruction, about.
+/// What an open slot holds beside the instruction, about.
 const SLOT: usize = 1024;
+
+/// What a spent one holds.
+const SPENT: usize = 160;
 
 /// How long it is known of a challenge that it has expired, or was spent. After that it is one that was never open.
 const REMEMBERED_MS: u64 = 60_000;
@@ -130,8 +134,9 @@ impl Challenges {
         let challenge = *opened.session.challenge();
         state.bytes += bytes;
         state.of.entry(opened.credential).or_default().push(challenge);
-        state.queue.push_back((opened.expires_ms, challenge));
-        state.slots.insert(challenge, Slot { opened: Arc::new(opened), seed: Some(seed), bytes });
+        let (credential, expires_ms) = (opened.credential, opened.expires_ms);
+        state.queue.push_back((expires_ms, challenge));
+        state.slots.insert(challenge, Slot { credential, open: Some((Arc::new(opened), seed)), expires_ms, bytes });
         Ok(())
     }
 
@@ -139,8 +144,7 @@ impl Challenges {
     pub fn peek(&self, challenge: &Hash, now_ms: u64) -> Result<Arc<Opened>, ChallengeError> {
         let state = self.lock();
         let slot = state.slots.get(challenge).ok_or(ChallengeError::Unknown)?;
-        slot.check(now_ms)?;
-        Ok(Arc::clone(&slot.opened))
+        slot.check(now_ms).map(Arc::clone)
     }
 
     /// Takes the seed. Nobody gets it again.
@@ -148,14 +152,30 @@ impl Challenges {
         let mut state = self.lock();
         let slot = state.slots.get_mut(challenge).ok_or(ChallengeError::Unknown)?;
         slot.check(now_ms)?;
-        slot.seed.take().ok_or(ChallengeError::Spent)
+        let (_, seed) = slot.open.take().ok_or(ChallengeError::Spent)?;
+        // The instruction is not needed any more, and its place is somebody else's.
+        let freed = std::mem::replace(&mut slot.bytes, SPENT) - SPENT;
+        state.bytes -= freed;
+        Ok(seed)
     }
 
-    /// The open challenge of a credential for an instruction, if there is one: the same question gets the same answer.
-    pub fn find(&self, credential: &Hash, instruction_id: &Hash, now_ms: u64) -> Option<Arc<Opened>> {
+    /// The open challenge of a credential for an instruction of which as much is shown, if there is one: the same question
+    /// gets the same answer.
+    pub fn find(
+        &self,
+        credential: &Hash,
+        instruction_id: &Hash,
+        presented: &Presented,
+        now_ms: u64,
+    ) -> Option<Arc<Opened>> {
         let state = self.lock();
-        let fits = |slot: &&Slot| slot.opened.instruction_id == *instruction_id && slot.check(now_ms).is_ok();
-        state.of(credential).find(fits).map(|slot| Arc::clone(&slot.opened))
+        let fits = |opened: &&Arc<Opened>| opened.instruction_id == *instruction_id && opened.presented == *presented;
+        state.of(credential).filter_map(|slot| slot.check(now_ms).ok()).find(fits).map(Arc::clone)
+    }
+
+    /// Forgets what expired long ago, and wipes the seeds that nobody took.
+    pub fn forget(&self, now_ms: u64) {
+        self.lock().forget(now_ms);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -164,11 +184,9 @@ impl Challenges {
 }
 
 impl Slot {
-    fn check(&self, now_ms: u64) -> Result<(), ChallengeError> {
-        if self.seed.is_none() {
-            return Err(ChallengeError::Spent);
-        }
-        if now_ms > self.opened.expires_ms { Err(ChallengeError::Expired) } else { Ok(()) }
+    fn check(&self, now_ms: u64) -> Result<&Arc<Opened>, ChallengeError> {
+        let (opened, _) = self.open.as_ref().ok_or(ChallengeError::Spent)?;
+        if now_ms > self.expires_ms { Err(ChallengeError::Expired) } else { Ok(opened) }
     }
 }
 
@@ -186,10 +204,10 @@ impl State {
             self.queue.pop_front();
             let Some(slot) = self.slots.remove(&challenge) else { continue };
             self.bytes -= slot.bytes;
-            if let Some(of) = self.of.get_mut(&slot.opened.credential) {
+            if let Some(of) = self.of.get_mut(&slot.credential) {
                 of.retain(|other| *other != challenge);
                 if of.is_empty() {
-                    self.of.remove(&slot.opened.credential);
+                    self.of.remove(&slot.credential);
                 }
             }
         }
@@ -264,7 +282,8 @@ mod tests {
         let challenges = Challenges::new(LIMITS);
         let one = open(&challenges, 1, 1, 0).expect("room");
         let find = |credential: u8, instruction: u8, now| {
-            let found = challenges.find(&Hash([credential; 32]), &Hash([instruction; 32]), now);
+            let presented = Presented { class: "x".into(), shown: Shown::default() };
+            let found = challenges.find(&Hash([credential; 32]), &Hash([instruction; 32]), &presented, now);
             found.map(|opened| *opened.session.challenge())
         };
         assert_eq!(find(1, 1, 1000), Some(one));

@@ -14,6 +14,7 @@ use scal3::credential::Credential;
 use scal3::index_key::{LabelSecret, Stream, StreamKey};
 use scal3::point::Point;
 use scal3::request;
+use scal3::state::Status;
 use scal3::{Claims, Hash, Profile as RecordProfile};
 use threshold::{Enrolling, Enrolment, OpenError, Profile, Profile1, Profile2, ProviderShare, Shares};
 
@@ -27,8 +28,7 @@ use crate::submission::{AppendError, Appended, Submission, Until};
 /// How far a credential reaches back: clocks differ.
 const BEFORE_MS: u64 = 300_000;
 
-/// An enrolment that has begun.
-#[derive(Debug)]
+/// An enrolment that has begun. Not printable: whoever has the ticket enrols.
 pub struct Begun {
     /// Its id, 32 random bytes.
     pub enrolment_id: Hash,
@@ -158,11 +158,11 @@ impl Authority {
         } else {
             if let Some(before) = credential.claims().predecessor {
                 let before = engine.credential(&before)?.ok_or(EnrolError::Predecessor)?;
-                if !recovers && !before.speaks_for(&id) {
+                if !recovers && !(before.speaks_for(&id) && before.status() == Status::Active) {
                     return Ok(Enrolled::Waits { credential });
                 }
             }
-            Submission::Enrolment { credential: Box::new(credential.clone()), kept, stream }
+            Submission::Enrolment { credential: Box::new(credential.clone()), kept, stream, recovers }
         };
         let appended = engine.append(submission, Until::Integrated).await?;
         Ok(Enrolled::Issued { credential, appended })
@@ -177,7 +177,7 @@ impl Authority {
     ) -> Result<(Credential, Vec<u8>, StreamKey, bool), EnrolError> {
         let (keys, engine) = (&*self.inner.keys, &self.inner.engine);
         let origin = engine.standing().origin().to_owned();
-        let ticket = Ticket::open(&dealt.ticket, keys, &enrolment_id, self.now())?;
+        let ticket = Ticket::open(&dealt.ticket, keys, &enrolment_id)?;
         let device = Point::from_bytes(&dealt.device_key).map_err(|_| EnrolError::DeviceKey)?;
         let label = |stream| dealt.label_secret.stream_key(&enrolment_id, stream).label();
         let labels = [label(Stream::Own), label(Stream::Provider)];
@@ -224,7 +224,9 @@ impl Authority {
         };
         let id = claims.id();
         let credential = match engine.credential(&id)? {
+            // A lost answer is given again, also when the ticket has expired since.
             Some(state) => state.credential().clone(),
+            None if ticket.is_expired(self.now()) => return Err(TicketError::Expired.into()),
             None => {
                 let signature = keys.sign_credential(&claims.to_be_signed())?;
                 let bytes = claims.with_signature(&signature);

@@ -137,7 +137,7 @@ impl Authority {
         if let Some(reason) = may_not(&state, &presented, self.now()) {
             return Err(self.blocked(&state, instruction_id, reason).await?);
         }
-        let opened = match self.inner.challenges.find(&credential, &instruction_id, self.now()) {
+        let opened = match self.inner.challenges.find(&credential, &instruction_id, &presented, self.now()) {
             Some(opened) => opened,
             None => self.open(&state, presented, instruction_id, instruction.len()).await?,
         };
@@ -162,7 +162,7 @@ impl Authority {
     ) -> Result<Arc<Opened>, IntentError> {
         let credential = state.credential().id();
         // Without our share there is nothing to be gained from a challenge.
-        self.inner.engine.kept(&credential)?.ok_or(IntentError::NotKept)?;
+        self.kept(state).await?.ok_or(IntentError::NotKept)?;
         let profile = state.credential().claims().profile;
         let now_ms = self.now();
         let (seed, random) = (NonceSeed::draw(&mut rng()), random());
@@ -198,18 +198,13 @@ impl Authority {
         signature: &[u8; 64],
         source: IpAddr,
     ) -> Result<(), IntentError> {
-        let strangers = &self.inner.strangers;
-        let (source, now_ms) = (Name::source(source), self.now());
-        strangers.check(source, now_ms)?;
         let (key, hash, signature) = (*state.credential().device_key(), *hash, *signature);
         let verified = self.blocking(move || request::verify(&hash, &key, &signature)).await;
         if verified.is_ok() {
             return Ok(());
         }
-        let credential = Name::Credential(state.credential().id());
-        strangers.failed(source, now_ms);
-        strangers.failed(credential, now_ms);
-        strangers.check(credential, now_ms)?;
+        let names = [Name::source(source), Name::Credential(state.credential().id())];
+        self.inner.strangers.refuse(&names, self.now())?;
         Err(IntentError::NotTheDevice)
     }
 
@@ -221,7 +216,8 @@ impl Authority {
         Ok(())
     }
 
-    /// Logs that an instruction was blocked. Somebody who asks again and again is only answered.
+    /// Logs that an instruction was blocked: once in a while, however often somebody asks, and never for a credential that is
+    /// revoked, whose device may be in anybody's hands.
     async fn blocked(
         &self,
         state: &CredentialState,
@@ -229,11 +225,10 @@ impl Authority {
         reason: &'static str,
     ) -> Result<IntentError, IntentError> {
         let credential = state.credential().id();
-        let (name, now_ms) = (Name::Credential(credential), self.now());
-        if self.inner.strangers.check(name, now_ms).is_err() {
+        let again = self.inner.strangers.failed(Name::Blocked(credential), self.now()) > 1;
+        if again || state.status() == Status::Revoked {
             return Ok(IntentError::Blocked { reason, outcome: None });
         }
-        self.inner.strangers.failed(name, now_ms);
         let Some(kept) = self.kept(state).await? else {
             return Ok(IntentError::Blocked { reason, outcome: None });
         };

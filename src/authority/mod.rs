@@ -153,9 +153,12 @@ impl Authority {
 
     /// Whether this is the token with which its subscriber reads the opening of that entry.
     pub async fn is_read_token(&self, index: LeafIndex, presented: &[u8]) -> Result<bool, KeptReadError> {
-        let engine = &self.inner.engine;
-        let (Some(index_key), Some(credential)) = engine.whose(index)? else { return Ok(false) };
-        let Some(state) = engine.credential(&credential)? else { return Ok(false) };
+        let engine = self.inner.engine.clone();
+        let whose = self.blocking(move || -> Result<_, ReadError> {
+            let (Some(index_key), Some(credential)) = engine.whose(index)? else { return Ok(None) };
+            Ok(engine.credential(&credential)?.map(|state| (index_key, state)))
+        });
+        let Some((index_key, state)) = whose.await? else { return Ok(false) };
         let kept = self.kept(&state).await?;
         Ok(kept.is_some_and(|kept| kept.label_secret.read_token(&index_key).matches(presented)))
     }

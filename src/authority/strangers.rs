@@ -1,8 +1,8 @@
 //! Strangers: callers whose signatures do not verify. They cost nobody an attempt, and they are slowed down.
 //!
-//! Each credential, and each address that asks, may fail so many times in a window of a minute. Whoever has failed more
-//! often waits for the next one. What verifies is never held up by what a stranger did under the same credential: the
-//! device's signature is looked at first, and only a failure is counted.
+//! Each credential, and each address that asks, may fail so many times in a window of a minute. Whoever fails more often is
+//! told to come back later, and no more. What verifies is never held up by what somebody else did under the same
+//! credential, or behind the same proxy: signatures are looked at first, and only failures are counted and refused.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,6 +23,10 @@ pub enum Name {
     Credential(Hash),
     /// Somebody who called from there. Of IPv6 the network counts, since one caller has all of it.
     Source(IpAddr),
+    /// A device whose answers arrive damaged.
+    Damaged(Hash),
+    /// A device that asks for what is blocked.
+    Blocked(Hash),
     /// Everybody who no longer fits.
     Others,
 }
@@ -67,7 +71,7 @@ impl Strangers {
         Strangers { allowed, window: Mutex::default() }
     }
 
-    /// Whether somebody may still be looked at.
+    /// Whether somebody has failed less often than is allowed.
     pub fn check(&self, name: Name, now_ms: u64) -> Result<(), TooMany> {
         self.with(now_ms, |window| {
             let count =
@@ -80,13 +84,23 @@ impl Strangers {
         })
     }
 
-    /// Somebody's request did not verify.
-    pub fn failed(&self, name: Name, now_ms: u64) {
+    /// Somebody's request did not verify. Says how often that was in this window, with this time.
+    pub fn failed(&self, name: Name, now_ms: u64) -> u32 {
         self.with(now_ms, |window| {
             let name = if window.failures.contains_key(&name) || !window.full() { name } else { Name::Others };
             let count = window.failures.entry(name).or_default();
             *count = count.saturating_add(1);
-        });
+            *count
+        })
+    }
+
+    /// Counts a failure under each of these names, and says whether it was one too many under any of them.
+    pub fn refuse(&self, names: &[Name], now_ms: u64) -> Result<(), TooMany> {
+        let checked = names.iter().map(|name| self.check(*name, now_ms)).fold(Ok(()), Result::and);
+        for name in names {
+            self.failed(*name, now_ms);
+        }
+        checked
     }
 
     fn with<R>(&self, now_ms: u64, act: impl FnOnce(&mut Window) -> R) -> R {

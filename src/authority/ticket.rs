@@ -74,8 +74,13 @@ impl Ticket {
         Ok(bytes)
     }
 
-    /// Reads a ticket that somebody presents for this enrolment.
-    pub fn open(bytes: &[u8], keys: &dyn KeyStore, enrolment_id: &Hash, now_ms: u64) -> Result<Ticket, TicketError> {
+    /// Whether it is too old.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        now_ms > self.expires_ms()
+    }
+
+    /// Reads a ticket that somebody presents for this enrolment. It may be too old: [`Ticket::is_expired`].
+    pub fn open(bytes: &[u8], keys: &dyn KeyStore, enrolment_id: &Hash) -> Result<Ticket, TicketError> {
         if bytes.len() != BODY + 32 {
             return Err(TicketError::NotOurs);
         }
@@ -90,15 +95,14 @@ impl Ticket {
         // Compared in constant time.
         mac.verify_slice(presented).map_err(|_| TicketError::NotOurs)?;
         let predecessor = Hash(fixed(&body[44..76])?);
-        let ticket = Ticket {
+        Ok(Ticket {
             epoch,
             issued_ms: u64::from_be_bytes(fixed(&body[4..12])?),
             subject: Hash(fixed(&body[12..44])?),
             predecessor: Some(predecessor).filter(|id| *id != Hash([0; 32])),
             ordinal: u64::from_be_bytes(fixed(&body[76..84])?),
             recovers: body[84] == 1,
-        };
-        if now_ms > ticket.expires_ms() { Err(TicketError::Expired) } else { Ok(ticket) }
+        })
     }
 }
 
@@ -138,10 +142,9 @@ mod tests {
         let keys = SoftKeys::generate().expect("randomness");
         for ticket in [ticket(None), ticket(Some(Hash([5; 32])))] {
             let bytes = ticket.to_bytes(&keys, &ENROLMENT).expect("a key");
-            let open = |id, now| Ticket::open(&bytes, &keys, id, now);
-            assert_eq!(open(&ENROLMENT, 1000 + GOOD_FOR_MS), Ok(ticket));
-            assert_eq!(open(&ENROLMENT, 1001 + GOOD_FOR_MS), Err(TicketError::Expired));
-            assert_eq!(open(&Hash([2; 32]), 1000), Err(TicketError::NotOurs));
+            assert_eq!(Ticket::open(&bytes, &keys, &ENROLMENT), Ok(ticket));
+            assert!(!ticket.is_expired(1000 + GOOD_FOR_MS) && ticket.is_expired(1001 + GOOD_FOR_MS));
+            assert_eq!(Ticket::open(&bytes, &keys, &Hash([2; 32])), Err(TicketError::NotOurs));
         }
     }
 
@@ -152,10 +155,10 @@ mod tests {
         for at in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[at] ^= 1;
-            assert_eq!(Ticket::open(&altered, &keys, &ENROLMENT, 1000), Err(TicketError::NotOurs), "byte {at}");
-            assert_eq!(Ticket::open(&bytes[..at], &keys, &ENROLMENT, 1000), Err(TicketError::NotOurs));
+            assert_eq!(Ticket::open(&altered, &keys, &ENROLMENT), Err(TicketError::NotOurs), "byte {at}");
+            assert_eq!(Ticket::open(&bytes[..at], &keys, &ENROLMENT), Err(TicketError::NotOurs));
         }
         let strangers = SoftKeys::generate().expect("randomness");
-        assert_eq!(Ticket::open(&bytes, &strangers, &ENROLMENT, 1000), Err(TicketError::NotOurs));
+        assert_eq!(Ticket::open(&bytes, &strangers, &ENROLMENT), Err(TicketError::NotOurs));
     }
 }

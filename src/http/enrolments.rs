@@ -31,8 +31,8 @@ pub(super) struct Begin {
     recovery: bool,
 }
 
-/// What the device needs.
-#[derive(Debug, Serialize, ToSchema)]
+/// What the device needs. Not printable: the ticket enrols.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Begun {
     /// The enrolment's id, hex.
     enrolment_id: String,
@@ -67,7 +67,7 @@ pub(super) struct Begun {
 pub(super) async fn begin(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Error> {
     let _admitted = app.admit(&headers, Scope::Enrol)?;
     let authority = app.authority()?;
-    let Begin { predecessor, recovery } = json::read(&app, &headers, body).await?;
+    let (Begin { predecessor, recovery }, _held) = json::read(&app, &headers, body).await?;
     let predecessor = predecessor.map(|text| json::hash("predecessor", &text)).transpose()?;
     let begun = app.step("enrolment", authority.begin(predecessor, recovery).await)?;
     let answer = Begun {
@@ -152,7 +152,7 @@ pub(super) async fn complete(
 ) -> Result<Response, Error> {
     let id = json::hash("id", &id)?;
     let authority = app.authority()?.clone();
-    let request: Complete = json::read(&app, &headers, body).await?;
+    let (request, held): (Complete, _) = json::read(&app, &headers, body).await?;
     if request.device.attestation.is_some() {
         return Err(Error::Parameter("device.attestation: this version takes none; leave it out".to_owned()));
     }
@@ -174,7 +174,10 @@ pub(super) async fn complete(
         label_secret: LabelSecret::from_bytes(*label_secret),
     };
     // In a task of its own: once it has begun to issue, it ends, whoever waits for it.
-    let enrolled = tokio::spawn(async move { authority.complete(id, dealt).await });
+    let enrolled = tokio::spawn(async move {
+        let _held = held;
+        authority.complete(id, dealt).await
+    });
     let enrolled = enrolled.await.map_err(|error| Error::Internal(error.to_string()))?;
     let enrolled = app.step("credential", enrolled)?;
     let (status, credential, issued) = match enrolled {

@@ -17,8 +17,8 @@ use crate::authority::authorise::Answer;
 use crate::authority::intent::{Intent, Who};
 use crate::tokens::Scope;
 
-/// What somebody wants to authorise.
-#[derive(Debug, Deserialize, ToSchema)]
+/// What somebody wants to authorise. Not printable (I-8).
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     /// The credential, hex.
@@ -111,8 +111,8 @@ pub(super) async fn open(
     body: Body,
 ) -> Result<Response, Error> {
     let authority = app.authority()?.clone();
-    let Ask { credential, instruction, device } = json::read(&app, &headers, body).await?;
-    let (who, _admitted) = match device {
+    let (Ask { credential, instruction, device }, held) = json::read(&app, &headers, body).await?;
+    let (who, admitted) = match device {
         Some(BySignature { time_ms, signature }) => {
             (Who::Device { time_ms, signature: json::fixed("device.signature", &signature)?, source }, None)
         }
@@ -121,7 +121,10 @@ pub(super) async fn open(
     let credential = json::hash("credential", &credential)?;
     let instruction = json::bytes("instruction", &instruction)?;
     // In a task of its own: what it may have to log it logs, whoever waits for it.
-    let intent = tokio::spawn(async move { authority.intent(credential, instruction, who).await });
+    let intent = tokio::spawn(async move {
+        let _held = (held, admitted);
+        authority.intent(credential, instruction, who).await
+    });
     let intent = intent.await.map_err(|error| Error::Internal(error.to_string()))?;
     let intent = app.step("intent", intent)?;
     Ok((StatusCode::CREATED, Json(opened(&app, intent))).into_response())
@@ -205,14 +208,16 @@ pub(super) async fn authorise(
     let authority = app.authority()?.clone();
     let challenge = json::hash("id", &id)?;
     let until = query?.0.until();
-    let Authorise { metadata, pass, evidence } = json::read(&app, &headers, body).await?;
+    let (Authorise { metadata, pass, evidence }, held) = json::read(&app, &headers, body).await?;
     if !evidence.is_empty() {
         return Err(Error::Parameter("evidence: the policy asks for none, and none is taken".to_owned()));
     }
     let (metadata, pass) = (json::bytes("metadata", &metadata)?, json::bytes("pass", &pass)?);
     // In a task of its own: from its middle on it is counted, and must come to its verdict, whoever waits for it.
-    let work =
-        tokio::spawn(async move { authority.authorise(challenge, Answer { metadata, pass, until, source }).await });
+    let work = tokio::spawn(async move {
+        let _held = held;
+        authority.authorise(challenge, Answer { metadata, pass, until, source }).await
+    });
     let appended = work.await.map_err(|error| Error::Internal(error.to_string()))?;
     let appended = app.step("authorisation", appended)?;
     Ok((StatusCode::CREATED, Json(Authorised { record: AppendAnswer::from(appended) })).into_response())

@@ -15,12 +15,14 @@ use zeroize::Zeroizing;
 use super::App;
 use super::body::{self, media_type};
 use super::problem::Error;
+use crate::verify_pool::Held;
 
 /// The longest body: an instruction in base64, and what stands around it.
 const LONGEST: usize = 64 << 10;
 
-/// Reads the body of a request as JSON.
-pub(super) async fn read<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Error> {
+/// Reads the body of a request as JSON, with its share of what may wait: it is held until the work is done, whoever waits
+/// for it.
+pub(super) async fn read<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<(T, Held), Error> {
     if media_type(headers) != "application/json" {
         return Err(Error::MediaType("application/json"));
     }
@@ -28,7 +30,9 @@ pub(super) async fn read<T: DeserializeOwned>(app: &App, headers: &HeaderMap, bo
     let patience = Duration::from_millis(app.config().http.body_timeout_ms);
     // A body can hold secrets.
     let bytes = Zeroizing::new(body::read(body, headers, LONGEST, patience, &mut held).await?);
-    serde_json::from_slice(&bytes).map_err(|error| Error::Parameter(format!("the body: {}", without_values(&error))))
+    let read = serde_json::from_slice(&bytes);
+    let read = read.map_err(|error| Error::Parameter(format!("the body: {}", without_values(&error))))?;
+    Ok((read, held))
 }
 
 /// What is wrong with a body, without what stands in it: a body can hold secrets, and errors are logged.
@@ -56,6 +60,6 @@ pub(super) fn bytes(name: &str, text: &str) -> Result<Vec<u8>, Error> {
 
 /// So many bytes in base64.
 pub(super) fn fixed<const N: usize>(name: &str, text: &str) -> Result<[u8; N], Error> {
-    let bytes = bytes(name, text)?;
-    bytes.try_into().map_err(|_| Error::Parameter(format!("{name}: {N} bytes are needed")))
+    let bytes = Zeroizing::new(bytes(name, text)?);
+    bytes.as_slice().try_into().map_err(|_| Error::Parameter(format!("{name}: {N} bytes are needed")))
 }

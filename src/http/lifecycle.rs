@@ -139,7 +139,7 @@ pub(super) async fn recover(
 }
 
 async fn why(app: &App, headers: &HeaderMap, body: Body) -> Result<Why, Error> {
-    let why: Why = json::read(app, headers, body).await?;
+    let (why, _held): (Why, _) = json::read(app, headers, body).await?;
     if why.reason.len() > REASON {
         return Err(Error::Parameter(format!("reason: at most {REASON} bytes")));
     }

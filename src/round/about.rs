@@ -169,6 +169,5 @@ impl Draft<'_> {
 }
 
 fn is_out(state: &CredentialState, allowance: Allowance) -> bool {
-    let attempts = state.attempts();
-    attempts.in_a_row >= allowance.in_a_row || attempts.in_all >= allowance.in_all
+    allowance.left(state.attempts()) == 0
 }
