@@ -582,7 +582,8 @@ impl Shared {
                 }
                 let value = cbor::decode(&body, limit).map_err(|_| AppendError::Body(BodyRefusal::NotCanonical))?;
                 self.readable(&OtherOpening { kind: Kind::Event, salt: [0; 32], body: value.clone() })?;
-                (Ask::Event { body: value, index_key }, body.len())
+                let placed = Event::from_body(value.clone()).ok().filter(|event| event.stream.is_some());
+                (Ask::Event { body: value, placed, index_key }, body.len())
             }
             Submission::Erasure { index, reason } => {
                 let target = self.target(index)?;

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 
-use scal3::attempts::Attempt;
 use scal3::entry::Kind;
 use scal3::erasure::Erasure;
 use scal3::event::Event;
@@ -23,12 +22,12 @@ use tlog::bundle;
 use tlog::tile::{EntriesPath, Path};
 use tlog::tree::LeafIndex;
 
-use crate::authority::kept;
 use crate::folder::Folder;
 use crate::history::{FULL, History, ReadError};
 use crate::ledger::{Change, Key, write_index};
 use crate::memory::Memory;
 use crate::openings::{self, Shown};
+use crate::round::about;
 use crate::store::view::{View, ViewError, Write};
 
 /// How many changes go to the view at once.
@@ -190,13 +189,7 @@ fn told(kind: Kind, opening: &[u8]) -> Option<Key> {
         let outcome = Outcome::from_body(body).ok()?;
         return outcome.about.filter(|_| outcome.name == EXECUTED).map(Key::Outcome);
     }
-    let event = Event::from_body(body).ok()?;
-    let place = event.stream.as_ref()?;
-    match Attempt::of(&event) {
-        Some((Attempt::Started, challenge)) => Some(Key::Challenge(challenge)),
-        None if event.name == kept::EVENT && place.counter == 0 => Some(Key::Kept(place.credential)),
-        _ => None,
-    }
+    about::told(&Event::from_body(body).ok()?)
 }
 
 /// Which entry's opening an erasure erased.

@@ -34,7 +34,7 @@ use crate::ledger::{Change, Key, Lookup, Standing, write_index};
 use crate::store::view::ViewError;
 use crate::submission::{About, AppendError, Collision, CredentialRefusal, ErasureRefusal, Verified};
 
-mod about;
+pub(crate) mod about;
 
 /// A clock this far behind the last round is not a leap second or a slewing daemon: appends stop until it is put right.
 pub const CLOCK_TOLERANCE_MS: u64 = 10_000;
@@ -78,6 +78,8 @@ pub enum Ask {
     Event {
         /// The body of its opening.
         body: Value,
+        /// What the body says, where it names a place in a provider's stream.
+        placed: Option<Event>,
         /// The subscriber's index key.
         index_key: Option<Hash>,
     },
@@ -317,7 +319,7 @@ impl Draft<'_> {
                 self.change_status(state, change, draw.salt, draw.seal)
             }
             Ask::About(about) => self.about(about, &draw),
-            Ask::Event { body, index_key } => self.event(body, index_key, &draw),
+            Ask::Event { body, placed, index_key } => self.event(body, placed.as_ref(), index_key, &draw),
             Ask::Erasure { index, reason, target } => self.erase(index, &reason, target, &draw),
         }
     }
@@ -442,15 +444,6 @@ impl Draft<'_> {
         let opening = change.opening(salt).to_bytes();
         let entry = Entry::committed(Kind::Status, self.time_ms, commitment(&opening), Some(index_key));
         self.push(&entry, Some((opening, seal)))
-    }
-
-    fn event(&mut self, body: Value, index_key: Option<Hash>, draw: &Draw) -> Result<Placed, No> {
-        if let Some(index_key) = &index_key {
-            self.index_key_is_free(index_key)?;
-        }
-        let opening = OtherOpening { kind: Kind::Event, salt: draw.salt, body }.to_bytes();
-        let entry = Entry::committed(Kind::Event, self.time_ms, commitment(&opening), index_key);
-        self.push(&entry, Some((opening, draw.seal)))
     }
 
     /// An erasure. What is erased was read outside; whether it may be is decided here.
@@ -582,7 +575,7 @@ mod tests {
     }
 
     fn event(seed: u8, index_key: Option<[u8; 32]>) -> Candidate {
-        let ask = Ask::Event { body: Value::Integer(seed.into()), index_key: index_key.map(Hash) };
+        let ask = Ask::Event { body: Value::Integer(seed.into()), placed: None, index_key: index_key.map(Hash) };
         Candidate { ask, draw: draw(seed) }
     }
 

@@ -290,6 +290,14 @@ pub enum Collision {
         /// The next one that is free.
         next: u64,
     },
+    /// The place in the provider's stream is not the next one, or does not follow its last entry.
+    #[error("the next entry of the provider's stream is {next} and follows {previous}")]
+    Stream {
+        /// The next one that is free.
+        next: u64,
+        /// What it must name as `previous`.
+        previous: Hash,
+    },
 }
 
 impl From<CredentialError> for AppendError {
@@ -367,6 +375,15 @@ pub enum BodyRefusal {
     /// The index key is one that only a status entry may have.
     #[error("the index key is in the space of status entries")]
     IndexKeySpace,
+    /// An event that names a place in a provider's stream is found there, so it needs an index key.
+    #[error("an entry of a provider's stream needs an index key")]
+    StreamKey,
+    /// The log writes that stream itself.
+    #[error("the log writes the stream of this credential itself")]
+    OwnStream,
+    /// An attempt of a credential that may not act, or a verdict on one that does not wait for it.
+    #[error("an attempt that may not be, or a verdict on none")]
+    Attempt,
     /// Not one item of deterministic CBOR within the limits.
     #[error("it is not one item of deterministic CBOR")]
     NotCanonical,

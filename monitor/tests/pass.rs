@@ -12,7 +12,7 @@ use monitor::{Class, Monitor, Options, Report, SetupError, Token, What};
 use scal3::fold::Wrong;
 use scal3::{Entry, Genesis, Hash, Kind};
 use stage::{
-    Answer, Log, ORIGIN, Site, ann, auditor, grow, keeping, log, note, note_by, outcome, plain, policy, quick, signer,
+    Answer, Log, ORIGIN, Site, ann, auditor, event, grow, keeping, log, note, note_by, plain, policy, quick, signer,
     witness,
 };
 use tlog::checkpoint::{Checkpoint, Origin};
@@ -189,7 +189,7 @@ fn kept_size_of(size: u64) -> TreeHead {
 #[tokio::test]
 async fn a_larger_tree_with_another_beginning_is_tampering() {
     let mut other = Log::with(&ann());
-    outcome(&mut other, None);
+    event(&mut other, None);
     grow(&mut other, 320);
     for options in [keeping, |dir: &Path| Options { plain: true, ..keeping(dir) }] {
         let dir = tempfile::tempdir().unwrap();
@@ -314,8 +314,8 @@ async fn time_that_goes_back_is_tampering() {
 #[tokio::test]
 async fn an_index_key_that_comes_twice_is_tampering() {
     let mut log = log(20);
-    outcome(&mut log, Some(ann().index_key(99)));
-    outcome(&mut log, Some(ann().index_key(99)));
+    event(&mut log, Some(ann().index_key(99)));
+    event(&mut log, Some(ann().index_key(99)));
     let site = Site::of(&log).await;
     for options in [auditor(), quick()] {
         let report = site.pass(options).await;

@@ -576,7 +576,9 @@ def openings():
         "revoked": (3, array([uint(4), bstr(CREDENTIAL), tstr("device lost")])),
         "recovered": (3, array([uint(5), bstr(CREDENTIAL), tstr("identity checked again")])),
         "erasure": (7, array([uint(42), tstr("retention ended")])),
-        "event": (9, array([tstr("attempt.failed"), array([bstr(CREDENTIAL), uint(0), bstr(CREDENTIAL)]), NULL])),
+        "executed": (2, array([tstr("executed"), stream_place(), bstr(made_up("instruction")), NULL, NULL])),
+        "blocked": (2, array([tstr("blocked"), stream_place(2 ** 64 - 1, made_up("commitment")), NULL, tstr("policy"), bstr(b"\1")])),
+        "event": (9, array([tstr("attempt.failed"), stream_place(), NULL])),
         "event-of-nobody": (9, array([tstr("clock.stepped"), NULL, tstr("11 s")])),
         "event-with-bytes": (9, array([tstr("load"), NULL, bstr(b"\1\2")])),
     }
@@ -610,6 +612,64 @@ def openings():
         reject("revoked-without-reason", "status", array([uint(4), bstr(CREDENTIAL)]), "shape/detail/missing"),
         reject("revoked-null", "status", array([uint(4), bstr(CREDENTIAL), NULL]), "shape/detail/type"),
         reject("excess", "status", array([uint(4), bstr(CREDENTIAL), tstr(""), NULL]), "shape/status/excess"),
+    ])
+
+
+# -------------------------------------------------------------------------------- outcomes and events
+
+def stream_place(counter=0, previous=None):
+    return array([bstr(CREDENTIAL), uint(counter), bstr(CREDENTIAL if previous is None else previous)])
+
+
+def provider_entries():
+    outcome = Format("outcome", "outcome", [
+        ("name", tstr("executed")), ("stream", stream_place(3, made_up("commitment"))), ("about", bstr(made_up("instruction"))),
+        ("reason", tstr("limit")), ("detail", bstr(b"receipt"))])
+    event = Format("event", "event", [("name", tstr("attempt.failed")), ("stream", stream_place(1, made_up("commitment"))), ("detail", tstr("two left"))])
+    right, hash_ = bstr(CREDENTIAL), made_up("commitment")
+    places = [
+        ("is-bytes", right, "stream/type"), ("of-two", array([right, uint(0)]), "previous/missing"),
+        ("of-four", array([right, uint(0), right, NULL]), "stream/excess"), ("credential-31-bytes", array([bstr(bytes(31)), uint(0), right]), "credential/size"),
+        ("credential-null", array([NULL, uint(0), right]), "credential/type"), ("counter-negative", array([right, nint(-1), right]), "counter/type"),
+        ("counter-text", array([right, tstr("0"), right]), "counter/type"), ("previous-33-bytes", array([right, uint(1), bstr(hash_ + b"\0")]), "previous/size"),
+        ("previous-null", array([right, uint(0), NULL]), "previous/type"),
+    ]
+
+    def bad(form, part, case, data, reason):
+        return reject(f"{part}-{case}", form.name, form.with_part(part, data), f"shape/{reason}")
+
+    for form in (outcome, event):
+        name = form.name
+        write(f"{name}/stream.json", "Places in a stream that are none", [bad(form, "stream", *place) for place in places])
+        write(f"{name}/cbor.json", "Another spelling, or not one item", [
+            reject("trailing", name, form.encode() + b"\0", "cbor/trailing"), reject("truncated", name, form.encode()[:-1], "cbor/truncated"),
+            reject("indefinite", name, b"\x9f" + form.encode()[1:] + b"\xff", "cbor/indefinite"),
+            reject("counter-in-nine-bytes", name, form.with_part("stream", array([right, b"\x1b" + bytes(7) + b"\1", right])), "cbor/not-shortest"),
+        ])
+        write(f"{name}/length.json", "Parts too many or too few", [
+            reject("nothing", name, array([]), "shape/name/missing"), reject("no-detail", name, form.encode(form.parts[:-1]), "shape/detail/missing"),
+            reject("excess", name, form.encode(form.parts + [("", NULL)]), f"shape/{name}/excess"),
+            reject("not-an-array", name, tstr("executed"), f"shape/{name}/type"),
+        ])
+    write("outcome/valid.json", "Bodies of outcome entries", [
+        ok("all", "outcome", outcome.encode()), ok("first", "outcome", outcome.with_part("stream", stream_place())),
+        ok("blocked", "outcome", outcome.with_part("name", tstr("blocked"))), ok("another-word", "outcome", outcome.with_part("name", tstr("put aside"))), ok("about-nothing", "outcome", outcome.with_part("about", NULL)),
+        ok("no-reason", "outcome", outcome.with_part("reason", NULL)), ok("no-detail", "outcome", outcome.with_part("detail", NULL)),
+        ok("largest-counter", "outcome", outcome.with_part("stream", stream_place(2 ** 64 - 1, made_up("commitment")))),
+    ])
+    write("outcome/faults.json", "Bodies of outcome entries with one fault", [
+        bad(outcome, "name", "bytes", bstr(b"executed"), "name/type"), bad(outcome, "name", "null", NULL, "name/type"),
+        bad(outcome, "stream", "null", NULL, "stream/type"), bad(outcome, "about", "31-bytes", bstr(bytes(31)), "about/size"),
+        bad(outcome, "about", "text", tstr("about"), "about/type"), bad(outcome, "reason", "bytes", bstr(b"limit"), "reason/type"),
+        bad(outcome, "reason", "number", uint(1), "reason/type"), bad(outcome, "detail", "text", tstr("receipt"), "detail/type"),
+    ])
+    write("event/valid.json", "Bodies of event entries that have the shape of events", [
+        ok("all", "event", event.encode()), ok("of-nobody", "event", event.with_part("stream", NULL)),
+        ok("bytes", "event", event.with_part("detail", bstr(b""))), ok("no-detail", "event", event.with_part("detail", NULL)),
+    ])
+    write("event/faults.json", "Bodies of event entries that miss that shape by one fault", [
+        bad(event, "name", "null", NULL, "name/type"), bad(event, "detail", "number", uint(1), "detail/type"),
+        bad(event, "detail", "array", array([]), "detail/type"), bad(event, "stream", "number", uint(0), "stream/type"),
     ])
 
 
@@ -893,6 +953,7 @@ def main():
     instructions()
     metadata()
     openings()
+    provider_entries()
     entries()
     credentials()
     index_keys()

@@ -339,6 +339,9 @@ fn append(error: &AppendError) -> Problem {
                 Collision::Sequence { next } => {
                     Problem { expected: Some(*next), check: Some("metadata"), code: Some("sequence"), ..problem }
                 }
+                Collision::Stream { next, .. } => {
+                    Problem { expected: Some(*next), check: Some("stream"), code: Some("place"), ..problem }
+                }
             }
         }
         AppendError::AlreadyIssued(index) => {

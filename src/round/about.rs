@@ -10,8 +10,9 @@
 //! write one after the other.
 
 use scal3::attempts::Attempt;
-use scal3::entry::Entry;
-use scal3::event::{Detail, Event};
+use scal3::cbor::Value;
+use scal3::entry::{Entry, Kind};
+use scal3::event::{Detail, Event, StreamPlace};
 use scal3::index_key::StreamKey;
 use scal3::opening::{OtherOpening, commitment};
 use scal3::outcome::{EXECUTED, Outcome};
@@ -23,7 +24,7 @@ use super::{Draft, Draw, No, OrStop, Placed, PlanError};
 use crate::authority::kept;
 use crate::ledger::{Key, Lookup, write_index};
 use crate::store::view::ViewError;
-use crate::submission::{About, Allowance, AppendError, Said};
+use crate::submission::{About, Allowance, AppendError, BodyRefusal, Collision, Said};
 
 /// Why a credential is suspended that is out of attempts.
 const WRONG_TOO_OFTEN: &str = "the second factor was wrong too often";
@@ -56,6 +57,59 @@ impl Draft<'_> {
                 self.push_about(state, &stream, event.opening(draw.salt), draw.seal).map(|(placed, _)| placed)
             }
         }
+    }
+
+    /// An event as somebody sent it. One that names a place in a stream, as who keeps the stream beside the log writes it,
+    /// is held to the rules that the fold holds every entry of the stream to.
+    pub(super) fn event(
+        &mut self,
+        body: Value,
+        placed: Option<&Event>,
+        index_key: Option<Hash>,
+        draw: &Draw,
+    ) -> Result<Placed, No> {
+        if let Some(index_key) = &index_key {
+            self.index_key_is_free(index_key)?;
+        }
+        let opening = OtherOpening { kind: Kind::Event, salt: draw.salt, body }.to_bytes();
+        let entry = Entry::committed(Kind::Event, self.time_ms, commitment(&opening), index_key);
+        let Some((event, place)) = placed.and_then(|event| Some((event, event.stream.as_ref()?))) else {
+            return self.push(&entry, Some((opening, draw.seal)));
+        };
+        let state = self.place(event, place, &entry)?;
+        let challenge = told(event);
+        if let Some(key) = &challenge
+            && let Some(index) = self.index_at(key).or_stop()?
+        {
+            return Err(AppendError::ChallengeSpent(index).into());
+        }
+        let placed = self.push(&entry, Some((opening, draw.seal)))?;
+        if let Some(key) = challenge {
+            self.set(key, write_index(placed.index));
+        }
+        self.set_credential(&state)?;
+        Ok(placed)
+    }
+
+    /// The state of the credential that an event is about, with the event taken in.
+    fn place(&self, event: &Event, place: &StreamPlace, entry: &Entry) -> Result<CredentialState, No> {
+        if entry.index_key.is_none() {
+            return Err(AppendError::Body(BodyRefusal::StreamKey).into());
+        }
+        let id = place.credential;
+        let mut state = self.credential(&id).or_stop()?.ok_or(AppendError::UnknownCredential(id))?;
+        // Whoever sends an event may not have the stream's key, and the next entry that is written here would be found
+        // behind one that is not found.
+        let ours = event.name == kept::EVENT || self.index_at(&Key::Kept(id)).or_stop()?.is_some();
+        if ours {
+            return Err(AppendError::Body(BodyRefusal::OwnStream).into());
+        }
+        let StreamPlace { counter: next, previous, .. } = state.provider_place();
+        state.provider_entry(place, &entry.commitment).map_err(|_| Collision::Stream { next, previous })?;
+        if let Some((attempt, challenge)) = Attempt::of(event) {
+            state.attempt(attempt, &challenge).map_err(|_| AppendError::Body(BodyRefusal::Attempt))?;
+        }
+        Ok(state)
     }
 
     /// The first entry of the stream, in the round that issues the credential.
@@ -165,6 +219,16 @@ impl Draft<'_> {
         let placed = self.push(&entry, Some((opening, seal)))?;
         self.set_credential(&state)?;
         Ok((placed, state))
+    }
+}
+
+/// What the state has from an event in a provider's stream, beside the credential's own.
+pub(crate) fn told(event: &Event) -> Option<Key> {
+    let place = event.stream.as_ref()?;
+    match Attempt::of(event) {
+        Some((Attempt::Started, challenge)) => Some(Key::Challenge(challenge)),
+        None if event.name == kept::EVENT && place.counter == 0 => Some(Key::Kept(place.credential)),
+        _ => None,
     }
 }
 

@@ -442,13 +442,22 @@ impl Parts {
         self.fixed(part).map(Hash)
     }
 
-    /// A byte string of 32 bytes, or null.
-    pub fn hash_or_null(&mut self, part: &'static str) -> Result<Option<Hash>, ShapeError> {
+    /// What `read` reads, or null.
+    pub fn or_null<T>(
+        &mut self,
+        part: &'static str,
+        read: impl FnOnce(&mut Parts, &'static str) -> Result<T, ShapeError>,
+    ) -> Result<Option<T>, ShapeError> {
         if let Some(Value::Null) = self.items.as_slice().first() {
             self.items.next();
             return Ok(None);
         }
-        self.hash(part).map(Some)
+        read(self, part).map(Some)
+    }
+
+    /// A byte string of 32 bytes, or null.
+    pub fn hash_or_null(&mut self, part: &'static str) -> Result<Option<Hash>, ShapeError> {
+        self.or_null(part, Parts::hash)
     }
 
     /// A point of P-256 as SEC1 writes it compressed: 33 bytes that start with 02 or 03.

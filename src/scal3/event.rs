@@ -5,7 +5,8 @@
 //! ```
 //!
 //! An event about a subscriber is entry `counter` of stream 1 of that credential, and chains to the one before, so that
-//! none can be left out. An event about nobody has no stream.
+//! none can be left out; [`crate::outcome`]s are in the same chain. An event about nobody has no stream. A kind-9 entry
+//! may also have a body of any other shape: it is in no stream then, and nothing here reads it.
 
 use alloc::string::String;
 use alloc::vec;
@@ -14,7 +15,8 @@ use core::fmt;
 use tlog::Hash;
 
 use crate::cbor::{self, Fault, Parts, ShapeError, Value};
-use crate::entry::Kind;
+use crate::entry::{BodyError, Kind};
+use crate::limits::OPENING_MAX;
 use crate::opening::OtherOpening;
 
 /// Something that happened.
@@ -83,6 +85,11 @@ impl Event {
         Ok(event)
     }
 
+    /// Parses the deterministic CBOR of a body.
+    pub fn parse(body: &[u8]) -> Result<Event, BodyError> {
+        Ok(Event::from_body(cbor::decode(body, OPENING_MAX)?)?)
+    }
+
     /// The body as a value.
     pub fn to_body(&self) -> Value {
         Value::Array(vec![
@@ -94,6 +101,11 @@ impl Event {
                 Detail::Bytes(bytes) => cbor::bytes(bytes),
             },
         ])
+    }
+
+    /// The one spelling of this body.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::encode(&self.to_body())
     }
 
     /// The opening of the entry that logs this event. `salt` is 32 fresh random bytes.

@@ -28,6 +28,7 @@ use crate::entry::{BodyError, Entry, Kind};
 use crate::erasure::Erasure;
 use crate::event::{Event, StreamPlace};
 use crate::genesis::{Genesis, policy_hash};
+use crate::gone::Gone;
 use crate::index_key::status_index_key;
 use crate::key_change::{KeyChange, Role, change_hash};
 use crate::limits::ENTRY_MAX;
@@ -65,8 +66,8 @@ pub struct Fold {
     next_status: BTreeMap<Hash, Hash>,
     /// Is there a status entry without an opening?
     unopened_status: bool,
-    /// Entries of providers' streams without an opening, that stand for no missing one yet.
-    unopened_about: u64,
+    /// Entries without an opening that may be of a provider's stream.
+    gone: Gone,
 }
 
 /// A credential, and where it was last heard of.
@@ -77,6 +78,11 @@ struct Followed {
     last: u64,
     /// How many missing records an activation has accounted for since.
     paid: u64,
+    /// The index of the last entry of its provider's stream that could be read, or of its issuing.
+    last_about: u64,
+    /// Was an entry of that stream gone since the last attempt that was seen to start, so that nobody knows which one waits
+    /// for a verdict?
+    attempts_in_doubt: bool,
     /// Is a status of this credential without an opening, so that what it may do is unknown?
     in_doubt: bool,
 }
@@ -120,7 +126,7 @@ impl Fold {
             unexplained: BTreeSet::new(),
             next_status: BTreeMap::new(),
             unopened_status: false,
-            unopened_about: 0,
+            gone: Gone::default(),
         })
     }
 
@@ -266,7 +272,7 @@ impl Fold {
             (kind, Given::Nothing, _) => {
                 self.unexplained.insert(index);
                 if matches!(kind, Kind::Outcome | Kind::Event) && entry.index_key.is_some() {
-                    self.unopened_about = self.unopened_about.saturating_add(1);
+                    self.gone.push(index, entry.commitment);
                 }
                 Ok(Step::Unopened(kind))
             }
@@ -275,31 +281,37 @@ impl Fold {
                 if opening.kind != kind {
                     return Err(Wrong::OpeningKind);
                 }
-                if kind == Kind::Status {
-                    let change = StatusChange::from_body(opening.body).map_err(Wrong::Status)?;
-                    return self.status(entry, index, change);
-                }
-                if kind == Kind::Erasure {
-                    let erasure = Erasure::from_body(opening.body).map_err(BodyError::from)?;
-                    self.unexplained.remove(&erasure.index);
-                    return Ok(Step::Other(kind));
-                }
-                if kind == Kind::Outcome {
-                    let outcome = Outcome::from_body(opening.body).map_err(Wrong::Outcome)?;
-                    return self.about(entry, &outcome.stream, None);
-                }
-                if kind == Kind::Event {
-                    // An event of another shape is somebody's own, and about nobody here.
-                    let event = Event::from_body(opening.body).ok();
-                    if let Some((event, place)) = event.as_ref().and_then(|event| Some((event, event.stream.as_ref()?)))
-                    {
-                        return self.about(entry, place, Attempt::of(event));
-                    }
-                }
-                Ok(Step::Other(kind))
+                self.opened(entry, index, opening.body)
             }
             (_, Given::Signed(_), _) => Err(Wrong::OpeningKind),
         }
+    }
+
+    /// An entry that is no instruction, with the body of its opening.
+    fn opened(&mut self, entry: &Entry, index: u64, body: Value) -> Result<Step, Wrong> {
+        match entry.kind {
+            Kind::Status => {
+                let change = StatusChange::from_body(body).map_err(Wrong::Status)?;
+                return self.status(entry, index, change);
+            }
+            Kind::Outcome => {
+                let outcome = Outcome::from_body(body).map_err(Wrong::Outcome)?;
+                return self.about(entry, index, &outcome.stream, None);
+            }
+            Kind::Event => {
+                // An event of another shape is somebody's own, and about nobody here.
+                let event = Event::from_body(body).ok();
+                if let Some((event, place)) = event.as_ref().and_then(|event| Some((event, event.stream.as_ref()?))) {
+                    return self.about(entry, index, place, Attempt::of(event));
+                }
+            }
+            Kind::Erasure => {
+                let erasure = Erasure::from_body(body).map_err(BodyError::from)?;
+                self.unexplained.remove(&erasure.index);
+            }
+            _ => {}
+        }
+        Ok(Step::Other(entry.kind))
     }
 
     /// An entry about a credential that is not in the log, unless it was issued where we can't read.
@@ -311,29 +323,44 @@ impl Fold {
         }
     }
 
-    /// What the provider writes about a subscriber: the next entry of that stream, and what it says of attempts.
-    fn about(&mut self, entry: &Entry, place: &StreamPlace, attempt: Option<(Attempt, Hash)>) -> Result<Step, Wrong> {
+    /// What the provider writes about a subscriber: the next entry of that stream, and what it says of attempts. Under
+    /// which index key such an entry is found, only who has the stream's key can check.
+    fn about(
+        &mut self,
+        entry: &Entry,
+        index: u64,
+        place: &StreamPlace,
+        attempt: Option<(Attempt, Hash)>,
+    ) -> Result<Step, Wrong> {
         let Some(followed) = self.credentials.get_mut(&place.credential) else {
             return self.stranger(entry.kind);
         };
-        let missing = place.counter.saturating_sub(followed.state.provider_place().counter);
-        if missing > 0 && missing <= self.unopened_about {
-            // As many openings are gone as are missing here: what they said of attempts, nobody can tell any more.
-            followed.state.bridge_provider(place.counter, place.previous);
-            followed.state.provider_entry(place, &entry.commitment)?;
-            self.unopened_about -= missing;
-            return Ok(Step::InDoubt(entry.kind));
+        if entry.index_key.is_none() {
+            return Err(Wrong::StreamKey);
         }
-        let mut after = followed.state.clone();
-        after.provider_entry(place, &entry.commitment)?;
-        let counted = attempt.map_or(Ok(()), |(attempt, challenge)| after.attempt(attempt, &challenge));
-        if followed.in_doubt {
-            followed.state = after;
-            return Ok(Step::InDoubt(entry.kind));
+        let state = &mut followed.state;
+        let missing = place.counter.saturating_sub(state.provider_place().counter);
+        let bridged = missing > 0 && self.gone.explains(missing, followed.last_about, &place.previous);
+        if bridged {
+            self.gone.explain(missing, &place.previous);
+            state.bridge_provider(place.counter, place.previous);
+            followed.attempts_in_doubt = true;
         }
-        counted?;
-        followed.state = after;
-        Ok(Step::Other(entry.kind))
+        state.provider_entry(place, &entry.commitment)?;
+        let starts = matches!(attempt, Some((Attempt::Started, _)));
+        let counted = attempt.map_or(Ok(()), |(attempt, challenge)| state.attempt(attempt, &challenge));
+        // A verdict on an attempt that may have started where we can't read, or under a status that we can't read.
+        let excused = followed.in_doubt || followed.attempts_in_doubt && !starts;
+        if let (Err(wrong), false) = (counted, excused) {
+            state.bridge_provider(place.counter, place.previous);
+            return Err(wrong.into());
+        }
+        if starts {
+            followed.attempts_in_doubt = false;
+        }
+        followed.last_about = index;
+        let in_doubt = bridged || followed.in_doubt || counted.is_err();
+        Ok(if in_doubt { Step::InDoubt(entry.kind) } else { Step::Other(entry.kind) })
     }
 
     fn record(&mut self, entry: &Entry, index: u64, signed: &Signed) -> Result<Step, Wrong> {
@@ -381,7 +408,9 @@ impl Fold {
             }
         }
         self.authorisations.insert(key, index);
-        self.credentials.insert(metadata.credential, Followed { state, last: index, paid: 0, in_doubt: false });
+        if let Some(followed) = self.credentials.get_mut(&metadata.credential) {
+            (followed.state, followed.last, followed.paid) = (state, index, 0);
+        }
         Ok(if bridged { Step::Bridged { authorized, missing } } else { Step::Instruction(authorized) })
     }
 
@@ -451,7 +480,8 @@ impl Fold {
         };
         self.subjects.insert(subject);
         self.next_status.insert(state.next_status_key(), *id);
-        self.credentials.insert(*id, Followed { state, last: index, paid: 0, in_doubt });
+        let followed = Followed { state, last: index, paid: 0, last_about: index, attempts_in_doubt: false, in_doubt };
+        self.credentials.insert(*id, followed);
         Ok(in_doubt)
     }
 

@@ -20,7 +20,7 @@
 //! unchanged. `schemas/` has the CDDL and the vectors; [`limits`] has every size limit.
 //!
 //! Read in this order: [`instruction`], [`metadata`], [`record`], [`opening`], [`entry`], [`credential`], [`status`],
-//! [`index_key`], then how records are verified.
+//! [`event`], [`outcome`], [`index_key`], then how records are verified.
 
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -58,6 +58,7 @@ pub mod transcript;
 pub mod attempts;
 pub mod batch;
 pub mod fold;
+mod gone;
 pub mod record;
 mod refusal;
 pub mod seen;

@@ -16,9 +16,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use tlog::Hash;
 
-use crate::cbor::{self, Fault, Parts, ShapeError, Value};
-use crate::entry::Kind;
+use crate::cbor::{self, Parts, ShapeError, Value};
+use crate::entry::{BodyError, Kind};
 use crate::event::StreamPlace;
+use crate::limits::OPENING_MAX;
 use crate::opening::OtherOpening;
 
 /// The name of an outcome: the provider did what was authorised.
@@ -54,27 +55,21 @@ impl fmt::Debug for Outcome {
 impl Outcome {
     /// Reads the body of a parsed kind-2 opening.
     pub fn from_body(body: Value) -> Result<Outcome, ShapeError> {
-        const fn wrong(part: &'static str) -> ShapeError {
-            ShapeError { part, fault: Fault::Type }
-        }
         let mut parts = Parts::new("outcome", body)?;
         let outcome = Outcome {
             name: parts.text("name")?,
             stream: StreamPlace::from_value(parts.value("stream")?)?,
-            about: parts.hash_or_null("about")?,
-            reason: match parts.value("reason")? {
-                Value::Null => None,
-                Value::Text(reason) => Some(reason),
-                _ => return Err(wrong("reason")),
-            },
-            detail: match parts.value("detail")? {
-                Value::Null => None,
-                Value::Bytes(detail) => Some(detail),
-                _ => return Err(wrong("detail")),
-            },
+            about: parts.or_null("about", Parts::hash)?,
+            reason: parts.or_null("reason", Parts::text)?,
+            detail: parts.or_null("detail", Parts::bytes)?,
         };
         parts.end()?;
         Ok(outcome)
+    }
+
+    /// Parses the deterministic CBOR of a body.
+    pub fn parse(body: &[u8]) -> Result<Outcome, BodyError> {
+        Ok(Outcome::from_body(cbor::decode(body, OPENING_MAX)?)?)
     }
 
     /// The body as a value.
@@ -86,6 +81,11 @@ impl Outcome {
             self.reason.as_deref().map_or(Value::Null, cbor::text),
             self.detail.as_deref().map_or(Value::Null, cbor::bytes),
         ])
+    }
+
+    /// The one spelling of this body.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::encode(&self.to_body())
     }
 
     /// The opening of the entry that logs this outcome. `salt` is 32 fresh random bytes.

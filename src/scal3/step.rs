@@ -77,6 +77,9 @@ pub enum Wrong {
     /// The outcome is none.
     #[error("outcome: {0}")]
     Outcome(ShapeError),
+    /// An entry of a provider's stream that nobody finds there.
+    #[error("an entry of a provider's stream without an index key")]
+    StreamKey,
     /// About a credential that is not in the log.
     #[error("about a credential that is not in the log")]
     UnknownCredential,

@@ -215,7 +215,7 @@ pub fn ann() -> Person {
     Person::new("ann", scal3::Profile::EcSdsa)
 }
 
-/// A log with three records of ann's, and outcomes up to this size.
+/// A log with three records of ann's, and events up to this size.
 pub fn log(size: u64) -> Log {
     let mut log = Log::with(&ann());
     for _ in 0..2 {
@@ -226,18 +226,18 @@ pub fn log(size: u64) -> Log {
     log
 }
 
-/// Adds outcomes up to this size.
+/// Adds events up to this size.
 pub fn grow(log: &mut Log, size: u64) {
     while log.size() < size {
-        outcome(log, None);
+        event(log, None);
     }
 }
 
-/// Adds an outcome.
-pub fn outcome(log: &mut Log, index_key: Option<Hash>) {
-    let salt = scal3::tagged("test/outcome", &log.size().to_be_bytes()).0;
-    let opening = OtherOpening { kind: Kind::Outcome, salt, body: cbor::uint(log.size()) }.to_bytes();
-    let entry = Entry::committed(Kind::Outcome, log.time_ms, commitment(&opening), index_key);
+/// Adds an event that is in no stream.
+pub fn event(log: &mut Log, index_key: Option<Hash>) {
+    let salt = scal3::tagged("test/event", &log.size().to_be_bytes()).0;
+    let opening = OtherOpening { kind: Kind::Event, salt, body: cbor::uint(log.size()) }.to_bytes();
+    let entry = Entry::committed(Kind::Event, log.time_ms, commitment(&opening), index_key);
     log.push(&entry, Some(&opening));
 }
 

@@ -7,6 +7,7 @@ use scal3::event::{Detail, Event, StreamPlace};
 use scal3::instruction::Value as FieldValue;
 use scal3::key_change::{KeyChange, Role, SignedKey};
 use scal3::opening::Evidence;
+use scal3::outcome::{BLOCKED, EXECUTED, Outcome};
 use scal3::{
     Change, Claims, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening, Presented, Profile, StatusChange,
     cbor,
@@ -93,6 +94,10 @@ fn what_the_code_writes_is_what_the_schemas_say() {
     let event = Event { name: "attempt".into(), stream: None, detail: Detail::Bytes(vec![]) };
     let placed = StreamPlace { credential: H, counter: 3, previous: H };
     let about = Event { stream: Some(placed), detail: Detail::Nothing, ..event.clone() };
+    let stream = StreamPlace { credential: H, counter: 0, previous: H };
+    let blocked = Outcome { name: BLOCKED.into(), stream, about: None, reason: None, detail: None };
+    let executed = Outcome { name: EXECUTED.into(), about: Some(H), ..blocked.clone() };
+    let told = Outcome { reason: Some("limit".into()), detail: Some(vec![1]), ..blocked.clone() };
     let shown = document().show(|name| name == "amount");
     let evidence = Evidence { kind: "x".into(), participant: H, authenticator: H, blob: Vec::new() };
     let opening = Opening { profile: Profile::Transcript, record: vec![0; 600], evidence: vec![evidence], shown };
@@ -121,6 +126,10 @@ fn what_the_code_writes_is_what_the_schemas_say() {
         ("erasure", cbor::encode(&erasure.to_body())),
         ("event", cbor::encode(&event.to_body())),
         ("event", cbor::encode(&about.to_body())),
+        ("outcome", executed.to_bytes()),
+        ("outcome", blocked.to_bytes()),
+        ("outcome", told.to_bytes()),
+        ("opening", told.opening([0; 32]).to_bytes()),
         ("credential", claims().with_signature(&[5; 64])),
         ("credential", successor.with_signature(&[5; 64])),
         ("record", cbor::encode(&cbor::bytes(&[0; 600]))),

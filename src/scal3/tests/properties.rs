@@ -8,6 +8,7 @@ use scal3::index_key::Space;
 use scal3::instruction::{InstructionError, Value};
 use scal3::key_change::KeyChange;
 use scal3::opening::Evidence;
+use scal3::outcome::Outcome;
 use scal3::{
     AnyOpening, Change, Claims, Credential, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening,
     OtherOpening, Presented, Profile, Shown, StatusChange, cbor,
@@ -113,6 +114,18 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn outcome()(
+        name in ".{0,20}",
+        (credential, counter, previous) in (hash(), any::<u64>(), hash()),
+        about in prop::option::of(hash()),
+        reason in prop::option::of(".{0,20}"),
+        detail in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
+    ) -> Outcome {
+        Outcome { name, stream: StreamPlace { credential, counter, previous }, about, reason, detail }
+    }
+}
+
 fn entry() -> impl Strategy<Value = Entry> {
     (prop::sample::select(Kind::ALL.to_vec()), any::<u64>(), hash(), prop::option::of(hash()), value()).prop_map(
         |(kind, time_ms, commitment, maybe, body)| {
@@ -173,6 +186,8 @@ fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
         Genesis::parse(bytes).ok().map(|read| read.to_bytes()),
         KeyChange::parse(bytes).ok().map(|read| read.to_bytes()),
         StatusChange::parse(bytes).ok().map(|read| read.to_bytes()),
+        Event::parse(bytes).ok().map(|read| read.to_bytes()),
+        Outcome::parse(bytes).ok().map(|read| read.to_bytes()),
         Claims::parse(bytes).ok().map(|read| read.to_bytes()),
         Credential::from_own_store(bytes).ok().map(|read| read.as_bytes().to_vec()),
         cbor::decode(bytes, bytes.len()).ok().map(|read| cbor::encode(&read)),
@@ -252,16 +267,17 @@ proptest! {
 
     #[test]
     fn other_openings_are_read_as_written(
-        change in change(), credential in hash(), event in event(), salt in any::<[u8; 32]>(), flips in flips(),
+        change in change(), credential in hash(), event in event(), outcome in outcome(), salt in any::<[u8; 32]>(), flips in flips(),
     ) {
         let status = StatusChange { credential, change };
-        for opening in [status.opening(salt), event.opening(salt)] {
+        for opening in [status.opening(salt), event.opening(salt), outcome.opening(salt)] {
             let bytes = opening.to_bytes();
             let read = OtherOpening::parse(&bytes).unwrap();
             prop_assert_eq!(&read, &opening);
             one_spelling(&bytes, &flips);
             match read.kind {
                 Kind::Status => prop_assert_eq!(StatusChange::from_body(read.body), Ok(status.clone())),
+                Kind::Outcome => prop_assert_eq!(Outcome::from_body(read.body), Ok(outcome.clone())),
                 _ => prop_assert_eq!(Event::from_body(read.body), Ok(event.clone())),
             }
         }
