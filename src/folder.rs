@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tlog::tree::TreeSize;
+
 use crate::memory::Memory;
 use crate::store::StoreError;
 use crate::store::disk::Disk;
@@ -13,7 +15,7 @@ use crate::store::evidence::Evidence;
 use crate::store::journal::{self, Journal, Scan};
 use crate::store::keys::Keys;
 use crate::store::lock::{Lock, LockError};
-use crate::store::objects::{ObjectError, Objects};
+use crate::store::objects::{self, ObjectError, Objects};
 use crate::store::snapshot::{Snapshot, Snapshots};
 use crate::store::view::{self, MemoryView, RedbView, SledView, View, ViewError};
 
@@ -169,6 +171,11 @@ impl Found {
     /// The published checkpoint.
     pub fn checkpoint(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.opening.disk.read(&self.opening.dir.join("checkpoint"))?)
+    }
+
+    /// The name of a tile or a bundle with entries beyond that size, if there is one.
+    pub fn beyond(&self, size: TreeSize) -> Result<Option<String>, StoreError> {
+        objects::beyond(&*self.opening.disk, &self.opening.dir, size.get())
     }
 
     /// Brings the journal's end to stable storage in a new epoch, and opens the other stores.

@@ -129,6 +129,14 @@ pub fn fsck(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Repor
     if published.size > committed.size {
         report.wrong("checkpoint", format!("it has size {}, the journal {}", published.size, committed.size));
     }
+    let beyond = found.beyond(committed.size)?;
+    if let Some(object) = &beyond {
+        report.wrong(object, format!("it has entries beyond {}, where the journal ends", committed.size));
+    }
+    if published.size > committed.size || beyond.is_some() {
+        // The journal has lost its end. Going on would drop what is left of it, which no start would do either.
+        return Ok(report);
+    }
     // What is above both was committed and perhaps not made readable yet: the journal has it.
     let readable = published.size.max(memory.tip.frontier.size()).min(committed.size).get();
     let folder = found.resume(scan, &memory)?;

@@ -1,7 +1,7 @@
 //! Recovery: from a folder to a running log.
 //!
 //! ```text
-//! lock ─► snapshot ─► journal tail ─► tree: frontier and tiles agree? ─► checkpoint on this history?
+//! lock ─► snapshot ─► journal tail ─► do checkpoint or tiles know more? ─► tree: frontier and tiles agree?
 //!      ─► view (or rebuild it) ─► tail applied again ─► what is above the last published head read back
 //!      ─► rollback guard ─► sign ─► serve
 //! ```
@@ -118,6 +118,16 @@ pub enum OpenError {
     Lost {
         /// The last round that the view has applied.
         applied: u64,
+    },
+    /// A tile or a bundle has entries that the journal does not have: the journal has lost its end.
+    #[error(
+        "{object} has entries beyond {committed}, where the journal ends: its end is lost. Bring back the newest copy of the folder"
+    )]
+    Beyond {
+        /// The tile or the bundle.
+        object: String,
+        /// The committed size.
+        committed: TreeSize,
     },
     /// The tiles make another tree than the journal says.
     #[error("the tiles do not make the tree of size {size} that the journal holds; run `solelog fsck`")]
@@ -261,6 +271,11 @@ fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -
     if let Some((head, _)) = &checkpoint {
         not_beyond(head, &committed)?;
     }
+    // Tiles are made of what is committed. A torn round that they know of was no torn round: it was synced, perhaps signed
+    // and answered, and damaged since. The same holds where its bytes are gone without a trace.
+    if let Some(object) = found.beyond(committed.size)? {
+        return Err(OpenError::Beyond { object, committed: committed.size });
+    }
 
     // Nothing was written up to here. The first write brings the end of the journal to stable storage.
     let folder = Arc::new(found.resume(scan, &memory)?);
@@ -310,7 +325,7 @@ fn read_tail(found: &Found, memory: &Memory) -> Result<(Scan, Vec<Record>), Open
         Ok(())
     })?;
     if let Some(torn) = &scan.torn {
-        tracing::warn!(round = torn.round, "the last round in the journal is incomplete, and nobody was told of it");
+        tracing::warn!(round = torn.round, "the last round in the journal is incomplete");
     }
     if size == 0 {
         return Err(OpenError::Genesis);

@@ -646,6 +646,64 @@ async fn an_erasure_after_the_snapshot_does_not_roll_a_credential_back() {
     engine.shutdown().await;
 }
 
+/// Spoils the last record of a journal of one segment, as a torn write would look.
+fn tear_the_last_record(rig: &Rig) {
+    let dir = rig.dir.join("journal");
+    let mut names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+    names.retain(|path| path.extension().is_some_and(|e| e == "seg") && !path.ends_with("next.seg"));
+    let [path] = names.as_slice() else { panic!("{names:?}") };
+    let mut bytes = std::fs::read(path).unwrap();
+    let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+    bytes[end] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_round_that_the_tiles_know_of_stops_the_start() {
+    for events in [1, 300] {
+        let rig = Rig::new();
+        let engine = rig.start().await;
+        engine.append(event("before"), Until::Integrated).await.unwrap();
+        engine.shutdown().await;
+        drop(engine);
+        let image = rig.beside("image");
+        let engine = rig.open().await;
+        // With a quorum that is not met the newest head is not published, and the tiles alone know of it.
+        let checkpoint = std::fs::read(rig.dir.join("checkpoint")).unwrap();
+        for answer in
+            engine.append_batch((0..events).map(|i| event(&format!("event {i}"))).collect(), Until::Integrated).await
+        {
+            answer.unwrap();
+        }
+        // Without a shutdown, as a kill leaves it: no snapshot of the last round, and a view that may be lost.
+        copy_tree(&rig.dir, &image);
+        engine.shutdown().await;
+        drop(engine);
+        std::fs::remove_dir_all(&rig.dir).unwrap();
+        copy_tree(&image, &rig.dir);
+        std::fs::remove_dir_all(rig.dir.join("view")).unwrap();
+        std::fs::write(rig.dir.join("checkpoint"), checkpoint).unwrap();
+        tear_the_last_record(&rig);
+
+        let before = std::fs::read_dir(rig.dir.join("journal")).unwrap().count();
+        let refused = Engine::open(rig.config()).await.err().unwrap();
+        // The batch may have become more than one round; the last one is torn.
+        let OpenError::Beyond { committed, .. } = &refused else { panic!("{refused}") };
+        assert!((2..2 + events).contains(&committed.get()), "{refused}");
+        assert!(refused.to_string().contains("newest copy"), "{refused}");
+        // Looking at it does not make it startable.
+        let report = solelog::fsck::fsck(&rig.config(), &mut |_, _| {}).unwrap();
+        assert!(
+            report.findings.iter().any(|f| f.what.contains(&format!("beyond {committed}"))),
+            "{:?}",
+            report.findings
+        );
+        assert!(matches!(Engine::open(rig.config()).await.err(), Some(OpenError::Beyond { .. })));
+        assert!(matches!(recovery::rebuild(&rig.config(), &mut |_, _| {}), Err(OpenError::Beyond { .. })));
+        assert_eq!(std::fs::read_dir(rig.dir.join("journal")).unwrap().count(), before);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_could_read_again_is_not_appended() {
     let rig = Rig::new();

@@ -69,6 +69,35 @@ struct State {
 /// A tile or a bundle, whatever its width: `None` is the level of the bundles.
 type Slot = (Option<u8>, u64);
 
+/// The name of a bundle or a level-0 tile of entries that a tree of that size does not have; `None` when there is none.
+///
+/// Reads names only, so it can be asked before anything is written. Objects are written in the order of their entries,
+/// so whatever lies beyond begins in the tile that the size ends in; the folder of that tile is looked through.
+pub fn beyond(disk: &dyn Disk, root: &path::Path, size: u64) -> Result<Option<String>, StoreError> {
+    let (index, within) = (size / u64::from(FULL), size % u64::from(FULL));
+    for level in [None, Some(0)] {
+        let first = name(&at((level, index), FULL));
+        let (folder, number) = first.rsplit_once('/').unwrap_or_default();
+        for there in disk.list(&root.join(folder))? {
+            let found = format!("{folder}/{there}");
+            let (digits, partial) = there.strip_suffix(".p").map_or((there.as_str(), false), |digits| (digits, true));
+            // Names of three digits compare as their numbers do; the others are folders of other tiles.
+            if digits.len() != number.len() || !digits.bytes().all(|b| b.is_ascii_digit()) || digits < number {
+                continue;
+            }
+            if !partial {
+                return Ok(Some(found));
+            }
+            let least = if digits == number { within } else { 0 };
+            let widths = disk.list(&root.join(&found))?;
+            if let Some(width) = widths.iter().find(|w| w.parse().is_ok_and(|w: u64| w > least)) {
+                return Ok(Some(format!("{found}/{width}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
 impl Objects {
     /// Opens the folder, or makes it.
     pub fn open(disk: &Arc<dyn Disk>, root: &path::Path) -> Result<Objects, ObjectError> {
@@ -364,6 +393,36 @@ mod tests {
             assert!(matches!(objects.put(&at, &other), Err(ObjectError::Different(_))));
             assert!(matches!(objects.put_anew(&at, &other), Err(ObjectError::Different(_))));
             assert_eq!(objects.get(&at).unwrap().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_a_size_is_found_and_nothing_else_is() {
+        let root = path::Path::new("/log/public");
+        for size in [1, 255, 256, 257, 300, 256_000, 256_255] {
+            let disk = MemoryDisk::new();
+            let objects = open(&disk);
+            let (index, within) = (size / 256, (size % 256) as u16);
+            let whole = |number| [(bundle(number, 256), entries(256)), (tile(0, number, 256), hashes(256))];
+            let partial = |width| [(bundle(index, width), entries(width)), (tile(0, index, width), hashes(width))];
+            let mut there: Vec<_> = (index.saturating_sub(2)..index).flat_map(whole).collect();
+            if within > 0 {
+                there.extend(partial(within));
+            }
+            // A level above has its own numbers.
+            there.push((tile(1, 7, 256), hashes(256)));
+            for (at, bytes) in &there {
+                objects.put(at, bytes).unwrap();
+            }
+            assert_eq!(beyond(&disk, root, size).unwrap(), None, "size {size}");
+            assert!(beyond(&disk, root, size - 1).unwrap().is_some(), "size {size}");
+            let wider = if within < 255 { partial(within + 1).to_vec() } else { Vec::new() };
+            let more = wider.into_iter().chain(whole(index)).chain(whole(index + 1));
+            for (at, bytes) in more {
+                let disk = MemoryDisk::new();
+                open(&disk).put(&at, &bytes).unwrap();
+                assert!(beyond(&disk, root, size).unwrap().is_some(), "size {size}, {}", name(&at));
+            }
         }
     }
 
