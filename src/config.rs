@@ -23,6 +23,7 @@ use toml::{Table, Value};
 use crate::authority;
 use crate::engine;
 use crate::folder::ViewChoice;
+use crate::guard;
 use crate::keys;
 use crate::store::view;
 use crate::submission::Allowance;
@@ -688,7 +689,7 @@ impl Config {
                 "neither `policy` nor `high_water` is set: nothing would notice a restored backup. Name a policy file, or a file outside `data`",
             );
         }
-        if self.witnesses.high_water.as_ref().is_some_and(|h| h.starts_with(&self.data)) {
+        if self.witnesses.high_water.as_ref().is_some_and(|h| guard::lies_in(h, &self.data)) {
             return refuse(
                 "witnesses.high_water",
                 "lies in `data`, so a restored backup would bring its own memory along; choose a path outside",

@@ -6,7 +6,7 @@
 //! answers: then the silent rest is too few to have made a quorum without us knowing. Without witnesses a high-water
 //! file does it, on a path outside the folder, which the operator must not restore together with it.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,6 +119,30 @@ pub async fn ask_witnesses(
     }
 }
 
+/// Whether a file lies in a folder, by whatever way: links are followed, and what is not there yet is judged by what is.
+pub fn lies_in(file: &Path, folder: &Path) -> bool {
+    real(file).starts_with(real(folder))
+}
+
+/// Where a path leads. Of a path whose end is not there yet, the part that is there is resolved.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in absolute.ancestors() {
+        let Ok(mut real) = there.canonicalize() else { continue };
+        for part in absolute.strip_prefix(there).into_iter().flat_map(Path::components) {
+            match part {
+                Component::ParentDir => real.pop(),
+                part => {
+                    real.push(part);
+                    true
+                }
+            };
+        }
+        return real;
+    }
+    absolute
+}
+
 /// The file that remembers, outside the folder, the newest head that was signed.
 pub struct HighWater {
     disk: Arc<dyn Disk>,
@@ -167,5 +191,36 @@ impl HighWater {
         note.open(std::slice::from_ref(&self.vkey)).map_err(|e| wrong(format!("not signed by this log: {e}")))?;
         let checkpoint = Checkpoint::parse_text(note.text()).map_err(|e| wrong(e.to_string()))?;
         Ok(Some(checkpoint.head))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_does_not_hide_that_the_file_lies_in_the_folder() {
+        let temp = tempfile::tempdir().expect("folder");
+        let at = |name: &str| temp.path().join(name);
+        std::fs::create_dir_all(at("data/log")).expect("folder");
+        std::fs::create_dir(at("other")).expect("folder");
+        std::os::unix::fs::symlink(at("data"), at("link")).expect("link");
+        std::os::unix::fs::symlink(at("other"), at("data/out")).expect("link");
+        for (file, folder, lies) in [
+            ("data/hw", "data", true),
+            ("data/later/hw", "data", true),
+            ("link/log/hw", "data", true),
+            ("data/hw", "link", true),
+            ("other/../data/hw", "data", true),
+            ("later/../data/hw", "data", true),
+            ("hw", "data", false),
+            ("data-2/hw", "data", false),
+            ("data/../hw", "data", false),
+            ("data/out/hw", "data", false),
+            ("link/../hw", "data", false),
+            ("later/hw", "later", true),
+        ] {
+            assert_eq!(lies_in(&at(file), &at(folder)), lies, "{file} in {folder}");
+        }
     }
 }

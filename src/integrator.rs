@@ -11,6 +11,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ pub struct Integrator {
     since_snapshot: u64,
     /// Entries since the evidence was synced.
     unsynced: u64,
+    /// Whether this thread waits for room on a disk. The sequencer looks at it.
+    waiting: Arc<AtomicBool>,
 }
 
 /// How an object is written that may be there already.
@@ -95,7 +98,29 @@ impl Integrator {
             memory,
             since_snapshot: 0,
             unsynced: 0,
+            waiting: Arc::default(),
         }
+    }
+
+    /// Whether it waits for room on a disk, for whoever must not commit more meanwhile.
+    pub fn waiting(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.waiting)
+    }
+
+    /// As [`patiently`], and lets the sequencer know.
+    fn patiently<T, E: std::fmt::Display>(
+        &self,
+        act: impl Fn() -> Result<T, E>,
+        full: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        let done = act();
+        if !done.as_ref().is_err_and(&full) {
+            return done;
+        }
+        self.waiting.store(true, Ordering::Release);
+        let done = patiently(act, full);
+        self.waiting.store(false, Ordering::Release);
+        done
     }
 
     /// Where the log ends, as far as it is readable.
@@ -134,7 +159,11 @@ impl Integrator {
             return Ok(());
         }
         self.snapshot()?;
-        self.folder.view.close().map_err(|e| Fault::storage("closing the view", e))
+        match self.folder.view.close() {
+            // What the view has not kept is in the journal, and the next start applies it again.
+            Err(full) if full.is_full() => Ok(()),
+            closed => closed.map_err(|e| Fault::storage("closing the view", e)),
+        }
     }
 
     /// Takes all rounds that wait; when the last head is too young, those that come until it is old enough.
@@ -179,7 +208,7 @@ impl Integrator {
         self.folder.keys.erase(&record.erased).map_err(|e| Fault::storage("erasing an opening", e))?;
         let sealed: Vec<&[u8]> = record.sealed.iter().map(|s| s.as_deref().unwrap_or_default()).collect();
         let append = || self.folder.evidence.append(record.first, &sealed);
-        patiently(append, |e| !e.is_fatal()).map_err(|e| Fault::storage("writing evidence", e))
+        self.patiently(append, |e| !e.is_fatal()).map_err(|e| Fault::storage("writing evidence", e))
     }
 
     /// Syncs the evidence now and then: the snapshot must not find a thousand files to sync, nor the process to hold open.
@@ -190,7 +219,7 @@ impl Integrator {
         }
         self.unsynced = 0;
         let sync = || self.folder.evidence.sync();
-        patiently(sync, |e| !e.is_fatal()).map(|_| ()).map_err(|e| Fault::storage("syncing evidence", e))
+        self.patiently(sync, |e| !e.is_fatal()).map(|_| ()).map_err(|e| Fault::storage("syncing evidence", e))
     }
 
     /// The bundles and tiles that rounds complete, and the widest partial ones after them.
@@ -228,9 +257,9 @@ impl Integrator {
                 Write::Once => objects.put(path, bytes),
                 Write::Anew => objects.put_anew(path, bytes),
             };
-            patiently(put, full).map_err(failed)?;
+            self.patiently(put, full).map_err(failed)?;
         }
-        patiently(|| objects.sync_dirs(), full).map_err(failed)?;
+        self.patiently(|| objects.sync_dirs(), full).map_err(failed)?;
         objects.prune().map(|_| ()).map_err(failed)
     }
 
@@ -241,7 +270,8 @@ impl Integrator {
         let Some(last) = rounds.clone().next_back() else { return Ok(()) };
         let changes = rounds.flat_map(|r| &r.record.changes);
         let writes: Vec<view::Write<'_>> = changes.map(|c| (c.key.as_slice(), Some(c.value.as_slice()))).collect();
-        self.folder.view.apply(last.record.round, &writes).map_err(failed)
+        // Where the view's library itself has met a full disk, nobody knows what it has written: that is not waited for.
+        self.patiently(|| self.folder.view.apply(last.record.round, &writes), ViewError::is_full).map_err(failed)
     }
 
     /// Signs the head of what is readable now. The high-water file has it before anyone else.
@@ -251,7 +281,7 @@ impl Integrator {
         if let Some(high_water) = &self.high_water {
             let full = |e: &StoreError| !e.is_fatal();
             let raise = || high_water.raise(&note).map_err(StoreError::from);
-            patiently(raise, full).map_err(|e| Fault::storage("writing the high-water file", e))?;
+            self.patiently(raise, full).map_err(|e| Fault::storage("writing the high-water file", e))?;
         }
         Ok(SignedHead { head: self.edge.head, note: note.into(), witnessed: false })
     }
@@ -270,7 +300,7 @@ impl Integrator {
     pub fn publish(&self, head: &SignedHead) -> Result<(), Fault> {
         let full = |e: &ObjectError| matches!(e, ObjectError::Store(e) if !e.is_fatal());
         let replace = || self.folder.objects.replace_checkpoint(&head.note);
-        patiently(replace, full).map_err(|e| Fault::storage("writing the checkpoint", e))
+        self.patiently(replace, full).map_err(|e| Fault::storage("writing the checkpoint", e))
     }
 
     /// Writes down what no entry carries, and lets the journal forget what is on stable storage elsewhere.
@@ -278,7 +308,13 @@ impl Integrator {
     /// On a full disk there is none: the journal stays as long as it must, and the next one comes later.
     pub fn snapshot(&mut self) -> Result<(), Fault> {
         let Some(round) = self.memory.tip.next.checked_sub(1) else { return Ok(()) };
-        self.folder.view.flush().map_err(|e| Fault::storage("flushing the view", e))?;
+        match self.folder.view.flush() {
+            Err(full) if full.is_full() => {
+                tracing::warn!(error = %full, "no room for a snapshot; the journal keeps what it would hold");
+                return Ok(());
+            }
+            flushed => flushed.map_err(|e| Fault::storage("flushing the view", e))?,
+        }
         let written =
             self.folder.evidence.sync().and_then(|_| self.folder.snapshots.write(round, &self.memory.to_bytes()));
         match written {

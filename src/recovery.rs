@@ -541,11 +541,7 @@ fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Resu
         edge,
         integrator: rounds,
         round_bytes: config.limits.round_bytes,
-        space: Space {
-            disk: Arc::clone(&config.disk),
-            dir: config.dir.clone(),
-            spare_bytes: config.limits.spare_bytes,
-        },
+        space: Space::of(config, integrator.waiting()),
         clock: Arc::clone(&config.clock),
     };
     let publisher = config.witnesses.as_ref().filter(|_| config.asks_for_quorum()).map(|policy| Publisher {

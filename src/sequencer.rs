@@ -13,20 +13,22 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
 
 use tlog::LeafHash;
 use tlog::edge::Edge;
 use tlog::tile::Tile;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::engine::Config;
 use crate::ledger::{Ledger, Standing};
 use crate::metrics;
 use crate::progress::{Fault, Progress};
 use crate::record::Record;
 use crate::round::{self, Candidate, Placed, PlanError, Round, Tip};
-use crate::store::disk::{Disk, DiskError, Op};
+use crate::store::disk::{Disk, DiskError, parent};
 use crate::store::journal::Journal;
 use crate::store::keys::Keys;
 use crate::store::{StoreError, evidence};
@@ -34,6 +36,12 @@ use crate::submission::AppendError;
 
 /// What a submission costs beyond its bytes: its entry, its key, what it changes in the state.
 pub const OVERHEAD: usize = 1024;
+
+/// The bytes that must stay free where the high-water file is: one checkpoint, beside the one it replaces.
+const HIGH_WATER_SPARE: u64 = 256 << 10;
+
+/// How long to wait before the integrator is asked again whether it can take a round.
+const BEHIND: Duration = Duration::from_millis(1);
 
 /// One submission in the queue.
 pub struct Waiting {
@@ -90,23 +98,38 @@ pub struct Sequencer {
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// How full the disk may be. Rounds stop before the last bytes, which evidence and tiles of earlier rounds need.
+/// How full the disks may be. Rounds stop before the last bytes, which evidence and tiles of earlier rounds need.
 pub struct Space {
-    /// The disk.
-    pub disk: Arc<dyn Disk>,
-    /// A folder on it.
-    pub dir: PathBuf,
-    /// The bytes that must stay free.
-    pub spare_bytes: u64,
+    disk: Arc<dyn Disk>,
+    /// A folder on each file system that the log writes to, and the bytes that must stay free there.
+    volumes: Vec<(PathBuf, u64)>,
+    /// Whether the integrator waits for room: then there is none, whatever the file systems say (a quota may be used up).
+    waiting: Arc<AtomicBool>,
 }
 
 impl Space {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.disk.free(&self.dir)? >= self.spare_bytes {
-            return Ok(());
+    /// The disks of a log: that of its folder, and that of the high-water file.
+    pub fn of(config: &Config, waiting: Arc<AtomicBool>) -> Space {
+        let spare = config.limits.spare_bytes;
+        let mut volumes = vec![(config.dir.clone(), spare)];
+        if let Some(file) = &config.high_water {
+            volumes.push((parent(file).to_owned(), spare.min(HIGH_WATER_SPARE)));
         }
-        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        Err(StoreError::NoSpace(DiskError::new(Op::Write, &self.dir, full)))
+        Space { disk: Arc::clone(&config.disk), volumes, waiting }
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        for (dir, spare) in &self.volumes {
+            self.disk.require(dir, *spare)?;
+        }
+        match self.volumes.first() {
+            Some((dir, _)) if self.is_waited_for() => Err(DiskError::full(dir).into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -183,9 +206,27 @@ impl Sequencer {
         self.ledger.commit(Arc::clone(&committed));
         self.progress.committed(self.tip.frontier.head());
         answer(replies, outcomes);
-        // The integrator is gone only when the log has died, and then it has said why.
-        let _ = self.integrator.send(committed);
+        self.hand_over(committed);
         Ok(())
+    }
+
+    /// Gives a committed round to the integrator, as soon as it can take one more.
+    ///
+    /// When it waits for room on a disk that may be long, and nobody who submits meanwhile is kept waiting with it.
+    fn hand_over(&mut self, mut round: Arc<Committed>) {
+        loop {
+            match self.integrator.try_send(round) {
+                // It is gone only when the log has died, and then it has said why.
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => round = back,
+            }
+            while self.space.is_waited_for()
+                && let Ok(waiting) = self.queue.try_recv()
+            {
+                answer(vec![waiting.reply], [Err(AppendError::NoSpace)]);
+            }
+            std::thread::sleep(BEHIND);
+        }
     }
 
     /// Whether the disk has room for a round: asked before planning, because afterwards there is no way back.

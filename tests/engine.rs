@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use solelog::guard::GuardError;
 use solelog::history::ReadError;
 use solelog::openings::Shown;
 use solelog::recovery::{self, CreateError, OpenError};
-use solelog::store::disk::{Fault, FaultDisk, MemoryDisk};
+use solelog::store::disk::{self, Disk, DiskError, Fault, FaultDisk, File, MemoryDisk};
 use solelog::store::lock::LockError;
 use solelog::submission::{
     AppendError, BodyRefusal, Collision, CredentialRefusal, ErasureRefusal, Reached, Submission, Until,
@@ -520,6 +521,113 @@ async fn a_full_disk_refuses_appends_and_passes() {
     engine.shutdown().await;
     drop(engine);
     rig.fsck();
+}
+
+/// A disk on which some folder is a file system of its own, that can be full.
+struct Volumes {
+    below: Arc<dyn Disk>,
+    /// The end of that folder's path; empty: none is full.
+    full: std::sync::Mutex<String>,
+}
+
+impl Volumes {
+    fn fill(&self, name: &str) {
+        *self.full.lock().unwrap() = name.to_owned();
+    }
+}
+
+impl Disk for Volumes {
+    fn create(&self, path: &Path) -> Result<Box<dyn File>, DiskError> {
+        self.below.create(path)
+    }
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn File>>, DiskError> {
+        self.below.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.below.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> Result<(), DiskError> {
+        self.below.remove(path)
+    }
+    fn remove_dir(&self, path: &Path) -> Result<(), DiskError> {
+        self.below.remove_dir(path)
+    }
+    fn create_dir(&self, path: &Path) -> Result<bool, DiskError> {
+        self.below.create_dir(path)
+    }
+    fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
+        self.below.sync_dir(path)
+    }
+    fn list(&self, path: &Path) -> Result<Vec<String>, DiskError> {
+        self.below.list(path)
+    }
+    fn exists(&self, path: &Path) -> Result<bool, DiskError> {
+        self.below.exists(path)
+    }
+    fn free(&self, path: &Path) -> Result<u64, DiskError> {
+        let full = self.full.lock().unwrap();
+        if !full.is_empty() && path.ends_with(full.as_str()) { Ok(0) } else { self.below.free(path) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_the_view_or_the_high_water_file_pauses_the_log() {
+    for view in [ViewChoice::default(), ViewChoice::Sled(Default::default())] {
+        let disk = Arc::new(Volumes { below: disk::real(), full: Default::default() });
+        let rig = Rig::on(Arc::clone(&disk) as Arc<dyn Disk>, view);
+        rig.create();
+        let config = || {
+            std::fs::create_dir_all(rig.beside("elsewhere")).unwrap();
+            let mut config = rig.config();
+            config.high_water = Some(rig.beside("elsewhere/high-water"));
+            config
+        };
+        let engine = Engine::open(config()).await.unwrap();
+        let before = engine.append(event("before"), Until::Integrated).await.unwrap();
+
+        disk.fill("elsewhere");
+        let refused = engine.append(event("no memory of it"), Until::Integrated).await.unwrap_err();
+        assert!(matches!(refused, AppendError::NoSpace), "{refused}");
+        disk.fill("view");
+        // The folder has room, so some are still committed; then the view can't take them, and no more are.
+        let mut committed = Vec::new();
+        let refused = loop {
+            let answer = engine.append(event("more"), Until::Sequenced);
+            match tokio::time::timeout(Duration::from_secs(30), answer).await.expect("nobody is kept waiting") {
+                Ok(answer) => committed.push(answer),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, AppendError::NoSpace), "{refused}");
+        assert!(!committed.is_empty());
+        assert_eq!(engine.entry(before.index).unwrap(), before.entry, "reads go on");
+        assert_eq!(engine.lookup(&index_key("nobody")).unwrap(), None, "also in the view");
+
+        disk.fill("");
+        let after = loop {
+            match engine.append(event("after"), Until::Integrated).await {
+                Err(AppendError::NoSpace) => tokio::time::sleep(Duration::from_millis(10)).await,
+                answer => break answer.unwrap(),
+            }
+        };
+        covered(&engine, &after);
+        assert_eq!(after.index.get(), before.index.get() + committed.len() as u64 + 1);
+        for answer in committed {
+            assert_eq!(engine.entry(answer.index).unwrap(), answer.entry);
+        }
+        // A log may be stopped while its disk is full.
+        engine.append(event("last"), Until::Integrated).await.unwrap();
+        disk.fill("view");
+        engine.shutdown().await;
+        assert!(engine.subscribe().borrow().fault.is_none());
+        drop(engine);
+        disk.fill("");
+        let engine = Engine::open(config()).await.unwrap();
+        assert_eq!(engine.heads().integrated.head.size.get(), after.index.get() + 2);
+        engine.shutdown().await;
+        drop(engine);
+        rig.fsck();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

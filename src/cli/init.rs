@@ -15,6 +15,7 @@ use super::config::read_policy;
 use super::{Exit, Failure, Output, keyfile, path_value, system};
 use crate::config::render;
 use crate::engine::{self, Engine};
+use crate::guard;
 use crate::keys::{Unlock, folder};
 use crate::recovery::CreateError;
 use crate::tokens::write_private;
@@ -95,7 +96,7 @@ impl Init {
         };
         let mut issuing_keys = self.issuing_key.iter().map(|text| issuing_key(text)).collect::<Result<Vec<_>, _>>()?;
         let high_water = self.high_water.as_deref().map(absolute).transpose()?;
-        if high_water.as_ref().is_some_and(|path| absolute(&self.data).is_ok_and(|data| path.starts_with(data))) {
+        if high_water.as_ref().is_some_and(|path| guard::lies_in(path, &self.data)) {
             return Err(Failure::new(
                 Exit::Usage,
                 "--high-water lies in the log's folder, so a restored backup would bring its own memory along",

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disk::{self, Cut, Disk, MemoryDisk};
+use super::disk::{self, Cut, Disk, Fault, FaultDisk, MemoryDisk};
 use super::view::{MemoryView, Options, RedbView, SledView, View, ViewError};
 
 fn contract(view: &dyn View) {
@@ -154,6 +154,35 @@ fn the_view_in_redb_survives_power_cuts() {
             drop(view);
         }
     }
+}
+
+/// What a view with files must do about a full disk: nothing, and the same again later.
+#[test]
+fn a_view_waits_for_room_and_says_when_nobody_knows_what_it_wrote() {
+    let disk = MemoryDisk::new();
+    let view = RedbView::open(&disk.shared(), Path::new("/view"), &Options::default()).unwrap();
+    view.apply(1, &[(b"a", Some(b"1"))]).unwrap();
+    disk.set_capacity(Some(0));
+    assert!(view.apply(2, &[(b"a", Some(b"2"))]).unwrap_err().is_full());
+    assert!(view.flush().unwrap_err().is_full());
+    assert!(view.clear().unwrap_err().is_full());
+    assert!(view.close().unwrap_err().is_full());
+    assert_eq!(view.get(b"a").unwrap().as_deref(), Some(&b"1"[..]), "reads go on");
+    assert_eq!(view.applied_round().unwrap(), Some(1));
+    disk.set_capacity(None);
+    view.apply(2, &[(b"a", Some(b"2"))]).unwrap();
+    view.flush().unwrap();
+    assert_eq!(view.get(b"a").unwrap().as_deref(), Some(&b"2"[..]));
+
+    // The disk fills up while redb writes: it is asked too late, and the answer is not one to wait on.
+    let disk = MemoryDisk::new();
+    let faulty = FaultDisk::new(disk.shared());
+    let shared: Arc<dyn Disk> = Arc::new(faulty.clone());
+    let view = RedbView::open(&shared, Path::new("/view"), &Options::default()).unwrap();
+    view.apply(1, &[(b"a", Some(b"1"))]).unwrap();
+    faulty.plan_next(Fault::NoSpace);
+    let unknown = view.flush().unwrap_err();
+    assert!(matches!(unknown, ViewError::Failed(_)) && !unknown.is_full(), "{unknown}");
 }
 
 #[test]

@@ -70,6 +70,11 @@ impl DiskError {
         DiskError { op, path: path.to_owned(), source }
     }
 
+    /// There is no room at that path, found out before anything was written.
+    pub fn full(path: &Path) -> DiskError {
+        DiskError::new(Op::Write, path, io::ErrorKind::StorageFull.into())
+    }
+
     /// Whether the disk (or the quota) is full, at a call that has no lasting effect when it fails.
     pub fn is_no_space(&self) -> bool {
         let full = matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -109,6 +114,14 @@ pub trait Disk: Send + Sync {
 
     /// How many bytes can still be written on the file system that holds this path.
     fn free(&self, path: &Path) -> Result<u64, DiskError>;
+
+    /// Refuses, as a write to a full disk would, when fewer bytes than that can still be written there.
+    fn require(&self, path: &Path, bytes: u64) -> Result<(), DiskError> {
+        if self.free(path)? >= bytes {
+            return Ok(());
+        }
+        Err(DiskError::full(path))
+    }
 
     /// Makes a folder and those above it, all durable.
     fn create_dir_all(&self, path: &Path) -> Result<(), DiskError> {

@@ -24,6 +24,9 @@ pub use self::redb::RedbView;
 
 const ROUND: &[u8] = b"\0round";
 
+/// The bytes that must be free beside those that a database is asked to write: what it writes about itself.
+const SPARE: u64 = 1 << 20;
+
 /// Why the view can't answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
@@ -52,6 +55,13 @@ pub enum ViewError {
     Store(#[from] StoreError),
 }
 
+impl ViewError {
+    /// Whether there is no room, and nothing has changed: the same call may be made again later.
+    pub fn is_full(&self) -> bool {
+        matches!(self, ViewError::Store(full) if !full.is_fatal())
+    }
+}
+
 impl From<DiskError> for ViewError {
     fn from(error: DiskError) -> ViewError {
         ViewError::Store(error.into())
@@ -74,6 +84,8 @@ pub trait View: Send + Sync {
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), ViewError>;
 
     /// Applies the changes of a round: all of them with its number, or none. The number must be larger than the last.
+    ///
+    /// After an error that [`ViewError::is_full`] it may be called again with the same round.
     fn apply(&self, round: u64, writes: &[Write<'_>]) -> Result<(), ViewError>;
 
     /// Fills a view that has no round yet. A rebuild loads in any portions and ends with [`View::apply`].
@@ -106,6 +118,11 @@ fn check(applied: Option<u64>, round: Option<u64>, writes: &[Write<'_>]) -> Resu
         (Some(applied), None) => Err(ViewError::Order { applied, round: applied }),
         _ => Ok(()),
     }
+}
+
+/// How many bytes changes have.
+fn bytes(writes: &[Write<'_>]) -> usize {
+    writes.iter().map(|(key, value)| key.len() + value.map_or(0, <[u8]>::len)).sum()
 }
 
 /// A view in memory, for tests. It is gone with the process, so it is never trusted.
@@ -312,6 +329,7 @@ impl SledView {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(|db| {
             check(applied(db)?, round, writes)?;
+            self.room(writes)?;
             let mut batch = sled::Batch::default();
             for (key, value) in writes {
                 match value {
@@ -324,6 +342,14 @@ impl SledView {
             }
             db.apply_batch(batch).map_err(failed)
         })
+    }
+
+    /// Refuses while there is no room, which can be waited for.
+    ///
+    /// When sled itself meets a full disk it keeps the error for every later call and does not say what it has written:
+    /// the outcome is unknown, [`ViewError::Failed`] says so, and the process ends. So it is asked beforehand.
+    fn room(&self, writes: &[Write<'_>]) -> Result<(), ViewError> {
+        Ok(self.trust.disk.require(&self.trust.dir, 2 * bytes(writes) as u64 + SPARE)?)
     }
 }
 
@@ -375,7 +401,10 @@ impl View for SledView {
     }
 
     fn flush(&self) -> Result<(), ViewError> {
-        self.with(|db| db.flush().map(|_| ()).map_err(failed))
+        self.with(|db| {
+            self.room(&[])?;
+            db.flush().map(|_| ()).map_err(failed)
+        })
     }
 
     fn trusted(&self) -> bool {

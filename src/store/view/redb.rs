@@ -5,12 +5,12 @@
 //! goes through [`Disk`], and the power-cut tests of the store hold for it too.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition};
 
-use super::{Options, View, ViewError, Write, check, failed};
+use super::{Options, SPARE, View, ViewError, Write, bytes, check, failed};
 use crate::store::disk::{Disk, DiskError, File};
 
 const VIEW: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("view");
@@ -21,8 +21,15 @@ const NAME: &str = "view.redb";
 /// How many bytes may be committed and not synced. Pages that they replace can't be used again before.
 const UNSYNCED: usize = 16 << 20;
 
+/// What a change takes in the file, at most and about: a page of its own, and its share of those above it.
+const CHANGE: u64 = 2 * 4096;
+
 /// The view in redb.
 pub struct RedbView {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// The most bytes that redb keeps back until a sync: it writes out early what is more than half of its cache.
+    buffer: u64,
     db: RwLock<Option<Database>>,
     trusted: bool,
     writing: Mutex<Writing>,
@@ -31,7 +38,10 @@ pub struct RedbView {
 #[derive(Default)]
 struct Writing {
     applied: Option<u64>,
+    /// Bytes that are committed and not synced.
     unsynced: usize,
+    /// In how many changes.
+    changes: u64,
 }
 
 impl RedbView {
@@ -40,29 +50,26 @@ impl RedbView {
         disk.create_dir_all(dir)?;
         let path = dir.join(NAME);
         let cache = usize::try_from(options.cache_bytes).unwrap_or(usize::MAX);
+        let view = |(db, applied), trusted| RedbView {
+            disk: Arc::clone(disk),
+            dir: dir.to_owned(),
+            buffer: options.cache_bytes / 2 + UNSYNCED as u64,
+            db: RwLock::new(Some(db)),
+            trusted,
+            writing: Mutex::new(Writing { applied, ..Writing::default() }),
+        };
         if let Some(file) = disk.open(&path)? {
-            match RedbView::begin(file, cache, true) {
-                Ok(view) => return Ok(view),
+            match open(file, cache) {
+                Ok(opened) => return Ok(view(opened, true)),
                 Err(e) => {
                     tracing::warn!(error = %e, "the view can't be opened and is made anew");
                     disk.remove(&path)?;
                 }
             }
         }
-        let view = RedbView::begin(disk.create(&path)?, cache, false)?;
+        let opened = open(disk.create(&path)?, cache)?;
         disk.sync_dir(dir)?;
-        Ok(view)
-    }
-
-    fn begin(file: Box<dyn File>, cache: usize, trusted: bool) -> Result<RedbView, ViewError> {
-        let db = Database::builder().set_cache_size(cache).create_with_backend(Backend(file)).map_err(failed)?;
-        let mut write = db.begin_write().map_err(failed)?;
-        write.set_quick_repair(true);
-        write.open_table(VIEW).map_err(failed)?;
-        let round = write.open_table(META).map_err(failed)?.get(ROUND).map_err(failed)?.map(|round| round.value());
-        write.commit().map_err(failed)?;
-        let writing = Mutex::new(Writing { applied: round, unsynced: 0 });
-        Ok(RedbView { db: RwLock::new(Some(db)), trusted, writing })
+        Ok(view(opened, false))
     }
 
     fn with<R>(&self, act: impl FnOnce(&Database) -> Result<R, ViewError>) -> Result<R, ViewError> {
@@ -74,8 +81,9 @@ impl RedbView {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(|db| {
             check(writing.applied, round, writes)?;
-            let unsynced =
-                writing.unsynced + writes.iter().map(|(k, v)| k.len() + v.map_or(0, <[u8]>::len)).sum::<usize>();
+            let unsynced = writing.unsynced + bytes(writes);
+            let changes = writing.changes + writes.len() as u64;
+            self.room(changes)?;
             let sync = unsynced > UNSYNCED;
             let write = begin(db, sync)?;
             {
@@ -91,16 +99,40 @@ impl RedbView {
                 }
             }
             write.commit().map_err(failed)?;
-            *writing = Writing { applied: round, unsynced: if sync { 0 } else { unsynced } };
+            *writing = Writing { applied: round, ..Writing::default() };
+            if !sync {
+                (writing.unsynced, writing.changes) = (unsynced, changes);
+            }
             Ok(())
         })
     }
 
     fn sync(&self, db: &Database, writing: &mut Writing) -> Result<(), ViewError> {
+        self.room(writing.changes)?;
         begin(db, true)?.commit().map_err(failed)?;
-        writing.unsynced = 0;
+        (writing.unsynced, writing.changes) = (0, 0);
         Ok(())
     }
+
+    /// Refuses while there is no room for so many changes, which can be waited for.
+    ///
+    /// When redb itself meets a full disk it fails every later call, reads as well, and does not say how far its commit
+    /// came: the outcome is unknown, [`ViewError::Failed`] says so, and the process ends. Waiting in [`Backend`] is no
+    /// way out, because redb also writes while it reads. So it is asked beforehand, for more than redb may keep back.
+    fn room(&self, changes: u64) -> Result<(), ViewError> {
+        Ok(self.disk.require(&self.dir, changes.saturating_mul(CHANGE).min(self.buffer) + SPARE)?)
+    }
+}
+
+/// Opens a file, and reads which round it has.
+fn open(file: Box<dyn File>, cache: usize) -> Result<(Database, Option<u64>), ViewError> {
+    let db = Database::builder().set_cache_size(cache).create_with_backend(Backend(file)).map_err(failed)?;
+    let mut write = db.begin_write().map_err(failed)?;
+    write.set_quick_repair(true);
+    write.open_table(VIEW).map_err(failed)?;
+    let round = write.open_table(META).map_err(failed)?.get(ROUND).map_err(failed)?.map(|round| round.value());
+    write.commit().map_err(failed)?;
+    Ok((db, round))
 }
 
 fn begin(db: &Database, sync: bool) -> Result<redb::WriteTransaction, ViewError> {
@@ -149,6 +181,7 @@ impl View for RedbView {
     fn clear(&self) -> Result<(), ViewError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(|db| {
+            self.room(0)?;
             let write = begin(db, true)?;
             write.delete_table(VIEW).map_err(failed)?;
             write.delete_table(META).map_err(failed)?;
