@@ -1,9 +1,11 @@
-//! A log of many entries opens at once and holds no memory for each.
+//! A log of many entries opens at once, holds no memory for each, and stores little more than it has to.
 //!
 //! `SOLELOG_ENTRIES=1000000 cargo test --release --test size -- --nocapture` measures a large one (default 20,000).
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use solelog::engine::{Engine, MAX_BATCH};
@@ -18,6 +20,52 @@ fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default().to_owned();
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// What is not there for each entry: the journal's segment in use and the one made ahead, the keys' zeros, and snapshots.
+const FIXED: u64 = (32 << 20) + (2 << 20) + (1 << 20);
+
+/// The bytes of a log, by kind of file.
+fn bytes(dir: &Path, kind: &str, sizes: &mut BTreeMap<String, u64>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Of the folders those that hold one kind of file, of the files those beside them.
+        let kind = match kind {
+            "" => name.trim_end_matches(".0").trim_end_matches(".1").to_owned(),
+            "tile" if name == "entries" => "entries".to_owned(),
+            kind => kind.to_owned(),
+        };
+        if entry.file_type().unwrap().is_dir() {
+            bytes(&entry.path(), &kind, sizes);
+        } else {
+            *sizes.entry(kind).or_default() += entry.metadata().unwrap().len();
+        }
+    }
+}
+
+/// Storage stays within 1.10 times what has to be stored; the view may be deleted, and is counted apart.
+fn stored(dir: &Path, entries: u64) {
+    let mut sizes = BTreeMap::new();
+    bytes(dir, "", &mut sizes);
+    for (kind, bytes) in &sizes {
+        println!(
+            "{kind:>16} {:>8.1} MiB {:>7.1} B per entry",
+            *bytes as f64 / 1048576.0,
+            *bytes as f64 / entries as f64
+        );
+    }
+    let of = |kind: &str| sizes.get(kind).copied().unwrap_or(0);
+    let total: u64 = sizes.iter().filter(|(kind, _)| *kind != "view").map(|(_, bytes)| bytes).sum();
+    // A sealed opening has a length and a tag around it, an entry a length.
+    let needed = of("entries") - 2 * entries + of("evidence") - 20 * entries + 32 * entries + 322 * entries / 10;
+    println!(
+        "{:>16} {:>8.2} of what is needed, and {} MiB once",
+        "stored",
+        (total - FIXED.min(total)) as f64 / needed as f64,
+        FIXED >> 20
+    );
+    assert!(total <= needed * 110 / 100 + FIXED, "{total} bytes for {needed}: {sizes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,6 +99,7 @@ async fn a_large_log_opens_without_reading_it() {
     engine.shutdown().await;
     println!("shut down in {:.1?}", began.elapsed());
     drop(engine);
+    stored(&rig.dir, entries);
 
     let before = resident_kib();
     let began = Instant::now();
