@@ -36,6 +36,7 @@
 //! | `verify.rs` | whether a receipt holds: offline, from a trust file alone |
 //! | `vectors/` | every public test vector, through our code |
 //! | `base64.rs` | byte strings in JSON |
+//! | `main.rs`, `cli/` | the command `sole` |
 
 pub mod authorise;
 pub mod base64;

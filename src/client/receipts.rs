@@ -50,23 +50,31 @@ pub(crate) struct Other {
     pub note: Note,
 }
 
+/// The receipts that a memory keeps, by name. Reading them takes no device and no network.
+///
+/// # Errors
+/// [`MemoryError`].
+pub fn kept(memory: &impl Memory) -> Result<Vec<Kept>, MemoryError> {
+    let mut names: Vec<String> = memory.names()?.into_iter().filter(|name| name.ends_with(ENDING)).collect();
+    names.sort_unstable();
+    let mut kept = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(bytes) = memory.load(&name)? else { continue };
+        match serde_json::from_slice(&bytes) {
+            Ok(receipt) => kept.push(Kept { name, receipt }),
+            Err(error) => return Err(MemoryError::Damaged { name, fault: error.to_string() }),
+        }
+    }
+    Ok(kept)
+}
+
 impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     /// The receipts that this device keeps, by name.
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub fn receipts(&self) -> Result<Vec<Kept>, Error> {
-        let mut names: Vec<String> = self.memory.names()?.into_iter().filter(|name| name.ends_with(ENDING)).collect();
-        names.sort_unstable();
-        let mut kept = Vec::with_capacity(names.len());
-        for name in names {
-            let Some(bytes) = self.memory.load(&name)? else { continue };
-            match serde_json::from_slice(&bytes) {
-                Ok(receipt) => kept.push(Kept { name, receipt }),
-                Err(error) => return Err(MemoryError::Damaged { name, fault: error.to_string() }.into()),
-            }
-        }
-        Ok(kept)
+        Ok(kept(&self.memory)?)
     }
 
     /// Keeps the receipt of an own record, under its credential and sequence number.
@@ -150,8 +158,9 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     }
 }
 
-/// A name that sorts by credential and sequence.
-fn kept_name(credential: &Hash, sequence: u64) -> String {
+/// The name that a receipt is kept under: it sorts by credential and sequence.
+#[must_use]
+pub fn kept_name(credential: &Hash, sequence: u64) -> String {
     format!("{}-{sequence:010}{ENDING}", &credential.to_hex()[..16])
 }
 

@@ -54,6 +54,15 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         self.stop(&held, Stop::Suspend, reason).await
     }
 
+    /// Every change of the status of the credential in force, in order and verified: the last one is how it stands.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn standing(&mut self) -> Result<Vec<Status>, Error> {
+        let held = self.state.held.clone().ok_or(Error::NotEnrolled)?;
+        self.statuses(&held.dealt, &held.id.0).await
+    }
+
     pub(crate) async fn stop(&mut self, held: &Held, what: Stop, reason: &str) -> Result<Status, Error> {
         let time_ms = self.now_ms();
         let hash = stop_hash(&self.trust.origin, &held.id.0, what, time_ms);

@@ -247,6 +247,25 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         self.state.held.as_ref().is_some_and(|held| !held.pending.is_empty())
     }
 
+    /// The documents of those answers. Authorise the very same one again, and it is not done twice; one made anew of the same
+    /// words would be another. After a wrong PIN they are left behind, too, until the next answer that the log takes.
+    ///
+    /// # Errors
+    /// [`Error::Instruction`] when the memory holds a document that is none.
+    pub fn unsettled(&self) -> Result<Vec<Document>, Error> {
+        let pending = self.state.held.iter().flat_map(|held| &held.pending);
+        pending.map(|pending| Ok(Document::parse(pending.document.as_ref())?)).collect()
+    }
+
+    /// Whether an enrolment was begun and not finished: enrol again with the same invitation.
+    #[must_use]
+    pub fn is_enrolling(&self) -> bool {
+        match &self.state.held {
+            None => self.state.candidate.is_some(),
+            Some(held) => held.sequence == 0,
+        }
+    }
+
     /// The device.
     pub fn device(&self) -> &D {
         &self.device
