@@ -42,6 +42,8 @@ pub struct Config {
     pub keys: Keys,
     /// Where people enrol and authorise.
     pub authority: Authority,
+    /// What is done about what was authorised.
+    pub execution: Execution,
     /// Who must have seen a checkpoint before the world does.
     pub witnesses: Witnesses,
     /// Who may see what the entries commit to.
@@ -92,6 +94,14 @@ pub struct Authority {
     pub challenges: usize,
     /// How many requests that do not verify are answered in a minute.
     pub strangers: u32,
+}
+
+/// What is done about what was authorised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Execution {
+    /// Whether documents are signed.
+    pub documents: bool,
 }
 
 /// Who must have seen a checkpoint before the world does.
@@ -223,6 +233,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7380)),
             keys: Keys::default(),
             authority: Authority::default(),
+            execution: Execution::default(),
             witnesses: Witnesses::default(),
             evidence: Evidence::default(),
             view: View::default(),
@@ -417,6 +428,11 @@ pub const FIELDS: &[Field] = &[
         "authority.strangers",
         "10",
         "How many requests that do not verify are answered in a minute, for each credential and each address; later ones get 429.",
+    ),
+    boolean(
+        "execution.documents",
+        "true",
+        "Whether digests of documents are signed (JWS, ES256) for instructions of class document.sign, once the checkpoint that covers them is published. It needs the authority, and a document key in the provider's key folder.",
     ),
     text(
         "witnesses.policy",
@@ -695,6 +711,12 @@ impl Config {
                 "lies in `data`, so a restored backup would bring its own memory along; choose a path outside",
             );
         }
+        if self.execution.documents && !self.authority.enabled {
+            return refuse(
+                "execution.documents",
+                "without authority.enabled nobody enrols here whose documents could be signed",
+            );
+        }
         let limits = &self.limits;
         let bounded = [
             ("limits.opening_bytes", limits.opening_bytes, scal3_opening_max()),
@@ -906,6 +928,10 @@ mod tests {
             (
                 "origin = \"x\"\ndata = \"d\"\n[witnesses]\nhigh_water = \"h\"\n[limits]\nopening_bytes = 999999",
                 "not between 1 and",
+            ),
+            (
+                "origin = \"x\"\ndata = \"d\"\n[witnesses]\nhigh_water = \"h\"\n[execution]\ndocuments = true",
+                "without authority.enabled",
             ),
             (
                 "origin = \"x\"\ndata = \"d\"\n[witnesses]\nhigh_water = \"h\"\n[evidence]\naccess = \"some\"",

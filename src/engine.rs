@@ -332,10 +332,9 @@ impl Engine {
             return Ok(answer);
         }
         let index = answer.index;
-        let until = if self.shared.witnesses { until } else { Until::Integrated };
         let mut state = self.shared.progress.subscribe();
         let enough = |s: &State| match until {
-            Until::Witnessed => s.heads.witnesses(index).is_some(),
+            Until::Witnessed => self.shared.published(&s.heads, index).is_some(),
             _ => s.heads.integrates(index).is_some(),
         };
         let _ = tokio::time::timeout_at(deadline(), state.wait_for(|s| s.fault.is_some() || enough(s))).await;
@@ -376,6 +375,11 @@ impl Engine {
     /// The bytes of `/checkpoint`: the newest head that meets the log's policy. None until there is one.
     pub fn checkpoint(&self) -> Option<Arc<[u8]>> {
         self.heads().published.map(|p| p.note)
+    }
+
+    /// The published head that covers an entry: with a quorum of cosignatures, where the log asks for one.
+    pub fn published(&self, index: LeafIndex) -> Option<SignedHead> {
+        self.shared.published(&self.heads(), index).cloned()
     }
 
     /// Whether the log asks for a quorum of witnesses.
@@ -650,6 +654,10 @@ impl Shared {
         let entry = entry.map_or_else(|| self.history.entry(index), Ok)?;
         let time_ms = Entry::parse(&entry).map_err(|_| ReadError::Damaged(format!("entry {index}")))?.time_ms;
         Ok((entry, time_ms))
+    }
+
+    fn published<'a>(&self, heads: &'a Heads, index: LeafIndex) -> Option<&'a SignedHead> {
+        if self.witnesses { heads.witnesses(index) } else { heads.publishes(index) }
     }
 
     fn cover(&self, index: LeafIndex, head: &SignedHead) -> Result<Covered, AppendError> {

@@ -38,7 +38,8 @@ pub enum Key {
     Kept(Hash),
     /// A challenge that was answered; its value is the index of the entry that says so.
     Challenge(Hash),
-    /// An authorisation that was executed, by its name; its value is the index of the outcome.
+    /// What an outcome is about: an authorisation, by its name, which has one outcome, or an instruction that was blocked
+    /// before it was authorised; its value is the index of the (last) outcome.
     Outcome(Hash),
     /// An erased opening; its value is the index of the erasure.
     Erased(LeafIndex),

@@ -39,6 +39,9 @@ pub mod fsck;
 pub mod authority;
 pub mod keys;
 
+// Where what they authorised is done, and only once the world can know of it.
+pub mod execution;
+
 // What surrounds it: the network, the operator.
 pub mod cli;
 pub mod config;

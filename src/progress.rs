@@ -37,7 +37,12 @@ pub struct Heads {
 impl Heads {
     /// Whether the published checkpoint covers this entry with a quorum of cosignatures.
     pub fn witnesses(&self, index: LeafIndex) -> Option<&SignedHead> {
-        self.published.as_ref().filter(|p| p.witnessed && covers(&p.head, index))
+        self.publishes(index).filter(|p| p.witnessed)
+    }
+
+    /// Whether the published checkpoint covers this entry, cosigned or not.
+    pub fn publishes(&self, index: LeafIndex) -> Option<&SignedHead> {
+        self.published.as_ref().filter(|p| covers(&p.head, index))
     }
 
     /// Whether a signed head covers this entry.

@@ -14,7 +14,7 @@ use scal3::erasure::Erasure;
 use scal3::event::Event;
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::opening::OtherOpening;
-use scal3::outcome::{EXECUTED, Outcome};
+use scal3::outcome::Outcome;
 use scal3::state::CredentialState;
 use scal3::verify::Submitted;
 use tlog::Hash;
@@ -186,8 +186,7 @@ impl Filling<'_> {
 fn told(kind: Kind, opening: &[u8]) -> Option<Key> {
     let body = OtherOpening::parse(opening).ok()?.body;
     if kind == Kind::Outcome {
-        let outcome = Outcome::from_body(body).ok()?;
-        return outcome.about.filter(|_| outcome.name == EXECUTED).map(Key::Outcome);
+        return Outcome::from_body(body).ok()?.about.map(Key::Outcome);
     }
     about::told(&Event::from_body(body).ok()?)
 }

@@ -103,8 +103,8 @@ pub enum Said {
     Outcome {
         /// `executed` or `blocked`.
         name: String,
-        /// The authorisation that was executed, by its name, or the instruction that was blocked. One that was executed
-        /// has one outcome: said again, it is answered with the first.
+        /// The authorisation that was executed or blocked, by its name, or the instruction that was blocked before it was
+        /// authorised. An authorisation has one outcome: said again, or said otherwise, it is answered with the first.
         about: Option<Hash>,
         /// Why.
         reason: Option<String>,

@@ -4,6 +4,7 @@
 //! enrolment.rs   a device deals the shares of a joint key ─► credential, logged
 //! intent.rs      an instruction ─► may it be? ─► a challenge, or an outcome `blocked`
 //! authorise.rs   a pass ─► counted ─► both factors ─► a record, verified and logged
+//! execute.rs     a record ─► published? ─► what its class asks for, done and logged
 //! lifecycle.rs   suspended, resumed, revoked, recovered
 //!
 //! kept.rs        what the provider keeps of an enrolment, sealed, in the log
@@ -20,6 +21,7 @@
 pub mod authorise;
 pub mod challenges;
 pub mod enrolment;
+pub mod execute;
 pub mod intent;
 pub mod kept;
 pub mod lifecycle;
@@ -38,6 +40,7 @@ use self::kept::{Kept, KeptError};
 use self::strangers::Strangers;
 use self::turns::Turns;
 use crate::engine::Engine;
+use crate::execution::Execution;
 use crate::history::ReadError;
 use crate::keys::KeyStore;
 use crate::submission::Allowance;
@@ -73,6 +76,7 @@ impl Default for Settings {
 #[derive(Clone)]
 pub struct Authority {
     inner: Arc<Inner>,
+    execution: Arc<Execution>,
 }
 
 struct Inner {
@@ -118,6 +122,7 @@ impl Authority {
                 settings,
                 clock,
             }),
+            execution: Arc::default(),
         }
     }
 
@@ -164,7 +169,7 @@ impl Authority {
     }
 
     /// Runs something that computes, on a thread for such work, when a core is free.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let core = Arc::clone(&self.inner.cores).acquire_owned().await;
         let work = tokio::task::spawn_blocking(move || {
             let _core = core;

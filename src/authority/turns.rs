@@ -22,7 +22,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for the turn of a credential, in the order of arrival, and holds it.
+    /// Waits for the turn of a credential (or of whatever else has this name), in the order of arrival, and holds it.
     pub async fn of(&self, credential: &Hash) -> MutexGuard<'_, ()> {
         let Hash([.., high, low]) = credential;
         let place = usize::from(u16::from_be_bytes([*high, *low])) % PLACES;

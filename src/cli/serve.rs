@@ -21,11 +21,11 @@ use super::{Exit, Failure, Output, Which, runtime, system};
 use crate::authority::Authority;
 use crate::config::{Config, Format, Logging};
 use crate::engine::{self, Engine};
-
+use crate::execution::{DocumentSigner, Execution, Executor};
 use crate::folder::FolderError;
 use crate::guard::GuardError;
 use crate::http::App;
-use crate::keys::SoftKeys;
+use crate::keys::{KeyStore, SoftKeys};
 use crate::recovery::OpenError;
 use crate::store::lock::LockError;
 
@@ -78,10 +78,11 @@ pub async fn open(config: Config) -> Result<App, Failure> {
     if !config.authority.enabled {
         return Ok(App::new(Engine::open(engine).await?, config, text));
     }
-    let keys = open_keys(&config)?;
+    let keys: Arc<dyn KeyStore> = Arc::new(open_keys(&config)?);
+    let execution = execution(&config, &keys)?;
     let clock = Arc::clone(&engine.clock);
     let engine = Engine::open(engine).await?;
-    let authority = Authority::new(engine, Arc::new(keys), config.authority.settings(), clock);
+    let authority = Authority::new(engine, keys, config.authority.settings(), clock).with_execution(execution);
     Ok(App::with_authority(authority, config, text))
 }
 
@@ -93,6 +94,20 @@ pub fn open_keys(config: &Config) -> Result<SoftKeys, Failure> {
             "make them with `solelog keygen master` and `solelog keygen issuing`, or set authority.enabled = false",
         )
     })
+}
+
+/// The executors that the configuration asks for.
+fn execution(config: &Config, keys: &Arc<dyn KeyStore>) -> Result<Execution, Failure> {
+    let mut executors: Vec<Arc<dyn Executor>> = Vec::new();
+    if config.execution.documents {
+        let signer = DocumentSigner::new(Arc::clone(keys), &config.origin).ok_or_else(|| {
+            let folder = config.key_folder();
+            Failure::new(Exit::Config, format!("execution.documents: there is no document.key in {}", folder.display()))
+                .next("make one there with `solelog keygen document`, or set execution.documents = false")
+        })?;
+        executors.push(Arc::new(signer));
+    }
+    Ok(Execution::new(executors))
 }
 
 /// As many open files as the system lets us have: a log that runs out of them cannot write, and ends.

@@ -84,8 +84,8 @@ pub enum What {
         counter: u64,
         /// `executed` or `blocked`.
         name: String,
-        /// What it is about: of `executed` the authorisation ([`scal3::record::authorisation_key`]), of `blocked` the
-        /// instruction's id.
+        /// What it is about: the authorisation ([`scal3::record::authorisation_key`]), or the instruction's id where it was
+        /// blocked before anybody authorised it.
         about: Option<Hash>,
         /// Why.
         reason: Option<String>,

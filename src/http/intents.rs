@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tlog::TreeSize;
 use utoipa::ToSchema;
 
+use super::execution::OutcomeAnswer;
 use super::listen::Peer;
 use super::problem::{Error, Problem};
 use super::records::{AppendAnswer, AppendQuery, Head};
@@ -178,12 +179,18 @@ pub(super) struct Authorise {
 pub(super) struct Authorised {
     /// The record.
     record: AppendAnswer,
+    /// What became of it: null where nobody here executes its class, or where it was not published in time. Then
+    /// `POST /v1/records/{index}/execute` asks again.
+    outcome: Option<OutcomeAnswer>,
 }
 
 /// Answer a challenge.
 ///
 /// No token is needed: the pass is the device's. What fails a public check costs nothing. After that the challenge is
 /// spent and the attempt counted, before the second factor is looked at.
+///
+/// Where this server executes instructions of this class, the record is waited for until the checkpoint that covers it
+/// is published, as far as the log's patience goes, and then executed; with `until=sequenced` it is not.
 #[utoipa::path(
     post,
     path = "/v1/intents/{id}/authorise",
@@ -214,11 +221,13 @@ pub(super) async fn authorise(
     }
     let (metadata, pass) = (json::bytes("metadata", &metadata)?, json::bytes("pass", &pass)?);
     // In a task of its own: from its middle on it is counted, and must come to its verdict, whoever waits for it.
+    let answer = Answer { metadata, pass, until, source };
     let work = tokio::spawn(async move {
         let _held = held;
-        authority.authorise(challenge, Answer { metadata, pass, until, source }).await
+        authority.authorise_and_execute(challenge, answer).await
     });
-    let appended = work.await.map_err(|error| Error::Internal(error.to_string()))?;
-    let appended = app.step("authorisation", appended)?;
-    Ok((StatusCode::CREATED, Json(Authorised { record: AppendAnswer::from(appended) })).into_response())
+    let done = work.await.map_err(|error| Error::Internal(error.to_string()))?;
+    let (appended, settled) = app.step("authorisation", done)?;
+    let answer = Authorised { record: AppendAnswer::from(appended), outcome: settled.map(OutcomeAnswer::from) };
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

@@ -15,6 +15,7 @@ mod body;
 mod credentials;
 mod docs;
 mod enrolments;
+mod execution;
 mod intents;
 mod json;
 mod lifecycle;
@@ -150,6 +151,7 @@ impl App {
             .routes(routes!(enrolments::complete))
             .routes(routes!(intents::open))
             .routes(routes!(intents::authorise))
+            .routes(routes!(execution::execute))
             .routes(routes!(ops::livez))
             .routes(routes!(ops::readyz))
     }

@@ -21,6 +21,7 @@ use crate::authority::KeptReadError;
 use crate::authority::authorise::AuthoriseError;
 use crate::authority::enrolment::EnrolError;
 use crate::authority::intent::IntentError;
+use crate::execution::ExecuteError;
 use crate::history::ReadError;
 use crate::submission::{AppendError, Collision};
 use crate::tokens::AuthError;
@@ -134,6 +135,10 @@ kinds! {
         "`attempts_left` says how often it may be wrong before the credential is suspended.";
     CREDENTIAL_INACTIVE = "credential-inactive", 403, "The credential may not act now",
         "See `detail`. A suspended credential is resumed by its provider.";
+    NOT_PUBLISHED = "not-published", 409, "The published checkpoint does not cover the record yet",
+        "Send it again after `Retry-After` seconds; nothing was executed.";
+    NOT_EXECUTABLE = "not-executable", 422, "The entry cannot be executed here",
+        "See `detail`; nothing was executed.";
     RATE_LIMITED = "rate-limited", 429, "Too many requests that do not verify",
         "Send it again after `Retry-After` seconds.";
     QUOTA = "quota", 429, "The token has too many requests open",
@@ -233,6 +238,8 @@ pub enum Error {
     Intent(IntentError),
     /// Authorising.
     Authorise(AuthoriseError),
+    /// Executing.
+    Execute(ExecuteError),
     /// No such route.
     NoSuchRoute,
     /// Not with this method.
@@ -262,6 +269,12 @@ impl From<IntentError> for Error {
 impl From<AuthoriseError> for Error {
     fn from(error: AuthoriseError) -> Error {
         Error::Authorise(error)
+    }
+}
+
+impl From<ExecuteError> for Error {
+    fn from(error: ExecuteError) -> Error {
+        Error::Execute(error)
     }
 }
 
@@ -319,6 +332,7 @@ impl Error {
             Error::Enrol(error) => authority::enrol(error),
             Error::Intent(error) => authority::intent(error),
             Error::Authorise(error) => authority::authorise(error),
+            Error::Execute(error) => authority::execute(error),
             Error::NoSuchRoute => Problem::of(&NO_SUCH_ROUTE),
             Error::Method => Problem::of(&METHOD),
             Error::Internal(cause) => Problem::hidden(&INTERNAL, cause),

@@ -39,16 +39,16 @@ impl Draft<'_> {
                 self.conclude(state, &stream, challenge, attempt, allowance, draw)
             }
             Said::Outcome { name, about, reason, detail } => {
-                let once = about.filter(|_| name == EXECUTED).map(Key::Outcome);
-                if let Some(once) = &once
-                    && let Some(index) = self.index_at(once).or_stop()?
+                if let Some(about) = about
+                    && (name == EXECUTED || self.index_at(&Key::Authorisation(about)).or_stop()?.is_some())
+                    && let Some(index) = self.index_at(&Key::Outcome(about)).or_stop()?
                 {
                     return Ok(self.existing(index));
                 }
                 let outcome = Outcome { name, stream: state.provider_place(), about, reason, detail };
                 let (placed, _) = self.push_about(state, &stream, outcome.opening(draw.salt), draw.seal)?;
-                if let Some(once) = once {
-                    self.set(once, write_index(placed.index));
+                if let Some(about) = about {
+                    self.set(Key::Outcome(about), write_index(placed.index));
                 }
                 Ok(placed)
             }

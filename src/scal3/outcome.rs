@@ -4,7 +4,7 @@
 //! outcome = [ name: tstr, stream: [credential: hash, counter: uint, previous: hash], about: hash / null,
 //!             reason: tstr / null, detail: bstr / null ]
 //! name    = "executed"   about = the authorisation, by its name (`crate::record::authorisation_key`)
-//!           "blocked"    about = the instruction's id
+//!           "blocked"    about = the same; or the instruction's id, where it was blocked before it was authorised
 //! ```
 //!
 //! It is an entry of the stream that the provider writes about the subscriber, and shares its counter with the events

@@ -7,6 +7,7 @@ use crate::authority::enrolment::EnrolError;
 use crate::authority::intent::IntentError;
 use crate::authority::strangers::TooMany;
 use crate::authority::ticket::TicketError;
+use crate::execution::UnpublishedError;
 
 pub(super) fn enrol(error: &EnrolError) -> Problem {
     match error {
@@ -106,8 +107,37 @@ impl Error {
                 AuthoriseError::Provider(_) => "provider",
                 AuthoriseError::Read(_) => "failed",
             },
+            Error::Execute(error) => match error {
+                ExecuteError::Unpublished(UnpublishedError::NotPublished) => "not-published",
+                ExecuteError::Unpublished(UnpublishedError::NoInstruction | UnpublishedError::Erased)
+                | ExecuteError::Class
+                | ExecuteError::NotKept
+                | ExecuteError::OutcomeErased(_) => "refused",
+                ExecuteError::NotNow(_) => "not-now",
+                ExecuteError::Append(_) => "not-appended",
+                ExecuteError::Unpublished(_) | ExecuteError::Read(_) | ExecuteError::Kept(_) => "failed",
+            },
             _ => "failed",
         }
+    }
+}
+
+pub(super) fn execute(error: &ExecuteError) -> Problem {
+    match error {
+        ExecuteError::Unpublished(unpublished) => match unpublished {
+            UnpublishedError::NotPublished => Problem::of(&NOT_PUBLISHED).retry(2),
+            UnpublishedError::NoInstruction | UnpublishedError::Erased => Problem::of(&NOT_EXECUTABLE).detail(error),
+            UnpublishedError::Record(_) | UnpublishedError::Credential(_) => Problem::hidden(&INTERNAL, error),
+            UnpublishedError::Read(error) => read(error),
+        },
+        ExecuteError::Class | ExecuteError::NotKept => Problem::of(&NOT_EXECUTABLE).detail(error),
+        ExecuteError::OutcomeErased(index) => {
+            Problem { index: Some(index.get()), ..Problem::of(&NOT_EXECUTABLE).detail(error) }
+        }
+        ExecuteError::NotNow(_) => Problem::hidden(&BUSY, error).retry(5),
+        ExecuteError::Append(error) => append(error),
+        ExecuteError::Read(error) | ExecuteError::Kept(KeptReadError::Read(error)) => read(error),
+        ExecuteError::Kept(KeptReadError::Kept(cause)) => Problem::hidden(&INTERNAL, cause),
     }
 }
 
