@@ -29,7 +29,7 @@ use solelog::execution::{
 use solelog::http::App;
 use solelog::keys::KeyStore;
 use solelog::openings::Shown;
-use solelog::submission::{Appended, Until};
+use solelog::submission::{AppendError, Appended, ErasureRefusal, Until};
 use solelog::tokens::{self, Scope};
 use support::*;
 use threshold::Profile1;
@@ -311,12 +311,11 @@ async fn nothing_but_an_instruction_of_an_executors_class_is_executed() {
     assert_eq!(authority.execute(appended.index).await.expect("it is open").name, EXECUTED);
     assert_eq!(executor.calls(), 3);
 
-    // Once its outcome is erased, it is still not executed again.
+    // Its outcome is what keeps it from being executed again, and can't be erased.
     let [(index, _)] = outcomes(&engine)[..] else { panic!("one outcome") };
     let erase = |index| solelog::submission::Submission::Erasure { index, reason: "asked for".into() };
-    engine.append(erase(index), Until::Integrated).await.expect("erased");
-    let erased = authority.execute(appended.index).await;
-    assert!(matches!(erased, Err(ExecuteError::OutcomeErased(at)) if at == index));
+    let refused = engine.append(erase(index), Until::Integrated).await;
+    assert!(matches!(refused, Err(AppendError::Erasure(ErasureRefusal::Executed))));
     engine.append(erase(appended.index), Until::Integrated).await.expect("erased");
     let erased = authority.execute(appended.index).await;
     assert!(matches!(erased, Err(ExecuteError::Unpublished(UnpublishedError::Erased))));

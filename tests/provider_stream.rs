@@ -138,10 +138,10 @@ async fn attempts_that_are_sent_are_counted_like_those_written_here() {
     let stream = nina.label_secret.stream_key(&nina.claims.enrolment_id, Stream::Provider);
     let cora = Person::new("Cora", scal3::Profile::EcSdsa);
     let credential = Box::new(engine.read_credential(&cora.credential_bytes()).unwrap());
-    let refused = Submission::Enrolment { credential: credential.clone(), kept: vec![1; 64], stream };
+    let refused = Submission::Enrolment { credential: credential.clone(), kept: vec![1; 64], stream, recovers: false };
     assert!(matches!(engine.append(refused, Until::Integrated).await, Err(AppendError::Stream(_))), "Nina's key");
     let stream = cora.label_secret.stream_key(&cora.claims.enrolment_id, Stream::Provider);
-    let enrolment = Submission::Enrolment { credential, kept: vec![1; 64], stream };
+    let enrolment = Submission::Enrolment { credential, kept: vec![1; 64], stream, recovers: false };
     engine.append(enrolment, Until::Integrated).await.unwrap();
     let refused = engine.append(next(&engine, &cora), Until::Integrated).await.unwrap_err();
     assert!(matches!(refused, AppendError::Body(BodyRefusal::OwnStream)), "{refused}");

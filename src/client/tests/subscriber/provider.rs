@@ -181,6 +181,8 @@ pub struct Log {
     index: BTreeMap<Hash, u64>,
     tokens: BTreeMap<Hash, [u8; 32]>,
     pub fold: Fold,
+    /// Whether it appends what should not be in a log: the fold counts that as a leaf and no more.
+    pub lies: bool,
     pub accounts: BTreeMap<Hash, Account>,
     tickets: BTreeMap<Hash, Ticket>,
     challenges: BTreeMap<Hash, Challenge>,
@@ -238,6 +240,7 @@ impl Log {
             stranger: SigningKey::from_slice(&[8; 32]).unwrap(),
             master: MasterSecret::from_bytes([6; 32]),
             fold: Fold::start(&entry).unwrap(),
+            lies: false,
             entries: vec![entry],
             openings: vec![None],
             index: BTreeMap::new(),
@@ -279,7 +282,7 @@ impl Log {
         let entry = Entry::committed(kind, self.now_ms, commitment, Some(index_key)).to_bytes();
         let mut after = self.fold.clone();
         match after.apply(&entry, Some(&opening)).unwrap() {
-            Step::Wrong(wrong) => {
+            Step::Wrong(wrong) if !self.lies => {
                 eprintln!("not appended: {wrong}");
                 return Err((409, "conflict"));
             }
