@@ -158,7 +158,8 @@ impl Authority {
         } else {
             if let Some(before) = credential.claims().predecessor {
                 let before = engine.credential(&before)?.ok_or(EnrolError::Predecessor)?;
-                if !recovers && !(before.speaks_for(&id) && before.status() == Status::Active) {
+                let spoken_for = before.speaks_for(&id) && before.status() == Status::Active;
+                if !recovers && !spoken_for {
                     return Ok(Enrolled::Waits { credential });
                 }
             }
