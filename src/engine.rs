@@ -23,6 +23,7 @@ use scal3::erasure::Erasure;
 use scal3::event::{Detail, Event};
 use scal3::genesis::Genesis;
 use scal3::index_key::{Space, StreamKey};
+use scal3::keys::Keys;
 use scal3::opening::OtherOpening;
 use scal3::outcome::Outcome;
 use scal3::seen::SeenOnHistory;
@@ -293,7 +294,7 @@ impl Engine {
 
     /// Reads a credential and checks the signature of this log's issuing key on it.
     pub fn read_credential(&self, bytes: &[u8]) -> Result<Credential, AppendError> {
-        self.shared.standing.open_credential(bytes)
+        self.shared.standing.open_credential(bytes, &*self.shared.ledger)
     }
 
     async fn reach(
@@ -395,6 +396,11 @@ impl Engine {
     /// What holds for the whole log: origin, issuing keys, the policy in force.
     pub fn standing(&self) -> &Standing {
         &self.shared.standing
+    }
+
+    /// The keys in force after the newest committed round.
+    pub fn keys(&self) -> Result<Keys, ReadError> {
+        Ok(self.shared.standing.keys(&*self.shared.ledger)?)
     }
 
     /// An entry, as it stands in the log. Only entries that a signed head covers are shown.
@@ -575,6 +581,10 @@ impl Shared {
                     }
                 };
                 (Ask::About(about), bytes)
+            }
+            Submission::KeyChange(change) => {
+                let bytes = change.to_bytes().len();
+                (Ask::KeyChange(change), bytes)
             }
             Submission::Event { body, index_key } => {
                 if index_key.is_some_and(|key| Space::of(&key) != Kind::Event.index_key_space()) {

@@ -11,8 +11,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use scal3::credential::{Credential, IssuingKey};
+use scal3::credential::Credential;
 use scal3::genesis::Genesis;
+use scal3::keys::Keys;
 use scal3::state::CredentialState;
 use tlog::Hash;
 use tlog::tree::LeafIndex;
@@ -48,6 +49,8 @@ pub enum Key {
     /// A rebuilt view can't learn from an erased opening where the credential's history stands. This is the one part
     /// of the state that no entry carries, so it is kept in the snapshot as well.
     Residue(Hash),
+    /// The keys in force, once one has changed; its value is [`Keys`].
+    Keys,
 }
 
 impl Key {
@@ -64,6 +67,7 @@ impl Key {
             Key::Outcome(hash) => [&b"o"[..], &hash.0].concat(),
             Key::Erased(index) => [&b"e"[..], &index.get().to_be_bytes()].concat(),
             Key::Residue(hash) => [&b"r"[..], &hash.0].concat(),
+            Key::Keys => b"i".to_vec(),
         }
     }
 }
@@ -133,14 +137,14 @@ fn read_index(bytes: &[u8]) -> Result<LeafIndex, ViewError> {
 #[derive(Clone, Debug)]
 pub struct Standing {
     genesis: Genesis,
-    keys: Vec<IssuingKey>,
+    keys: Keys,
     policy: Hash,
 }
 
 impl Standing {
     /// What a genesis says. `None` when one of its issuing keys is no key.
     pub fn new(genesis: Genesis) -> Option<Standing> {
-        let keys = genesis.issuing_keys.iter().map(|k| IssuingKey::parse(k).ok()).collect::<Option<_>>()?;
+        let keys = Keys::genesis(&genesis)?;
         let policy = genesis.policy_hash();
         Some(Standing { genesis, keys, policy })
     }
@@ -160,11 +164,30 @@ impl Standing {
         self.policy
     }
 
-    /// Opens a credential with the issuing key that its provider claim names, and checks that it is for this log.
-    pub fn open_credential(&self, bytes: &[u8]) -> Result<Credential, AppendError> {
+    /// The keys in force in that state.
+    pub fn keys(&self, state: &dyn Lookup) -> Result<Keys, ViewError> {
+        match state.get(&Key::Keys)? {
+            None => Ok(self.keys.clone()),
+            Some(keys) => Keys::from_own_store(&keys).map_err(|_| ViewError::Damaged("the keys in force")),
+        }
+    }
+
+    /// Opens a credential with the issuing key in force that its provider claim names, and checks that it is for this
+    /// log. One that the log has is as good as when it was issued, whatever key has come since.
+    pub fn open_credential(&self, bytes: &[u8], state: &dyn Lookup) -> Result<Credential, AppendError> {
+        let unreadable = |error| {
+            tracing::error!(%error, "the state can't be read");
+            AppendError::Dead
+        };
         let provider = Credential::claimed_provider(bytes)?;
-        let key = self.keys.iter().find(|key| key.provider() == provider);
-        let key = key.ok_or(CredentialRefusal::Provider { found: provider })?;
+        let keys = self.keys(state).map_err(unreadable)?;
+        let Some(key) = keys.of_provider(&provider) else {
+            // Compared in full with what was opened then: nothing else is believed without its signature.
+            let known = Credential::from_own_store(bytes).map(|claimed| claimed.id())?;
+            let known = state.credential(&known).map_err(unreadable)?.map(|state| state.credential().clone());
+            let known = known.filter(|known| known.as_bytes() == bytes);
+            return known.ok_or(CredentialRefusal::Provider { found: provider }.into());
+        };
         let credential = Credential::open(bytes, key)?;
         if credential.claims().origin != self.genesis.origin {
             let found = credential.claims().origin.clone();

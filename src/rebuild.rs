@@ -96,6 +96,9 @@ pub fn view(
         progress(((number + 1) * FULL).min(size), size);
     }
     if let Some(fold) = fold {
+        if !fold.keys().changes().is_empty() {
+            filling.put(&Key::Keys, fold.keys().to_bytes())?;
+        }
         for (id, state) in fold.credentials().filter(|(id, _)| !memory.residue.contains_key(id)) {
             filling.put(&Key::Credential(*id), state.to_bytes())?;
             filling.issued(state)?;

@@ -19,6 +19,7 @@ use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
 use scal3::event::Event;
 use scal3::index_key::{StreamKey, status_index_key};
+use scal3::key_change::KeyChange;
 use scal3::opening::{AnyOpening, OtherOpening, commitment};
 use scal3::outcome::{EXECUTED, Outcome};
 use scal3::record::Record;
@@ -35,6 +36,8 @@ use crate::store::view::ViewError;
 use crate::submission::{About, AppendError, Collision, CredentialRefusal, ErasureRefusal, Verified};
 
 pub(crate) mod about;
+
+mod key_change;
 
 /// A clock this far behind the last round is not a leap second or a slewing daemon: appends stop until it is put right.
 pub const CLOCK_TOLERANCE_MS: u64 = 10_000;
@@ -74,6 +77,8 @@ pub enum Ask {
     },
     /// What the provider writes about a subscriber.
     About(About),
+    /// A key takes another one's place.
+    KeyChange(Box<KeyChange>),
     /// An event; the body is deterministic CBOR.
     Event {
         /// The body of its opening.
@@ -319,6 +324,7 @@ impl Draft<'_> {
                 self.change_status(state, change, draw.salt, draw.seal)
             }
             Ask::About(about) => self.about(about, &draw),
+            Ask::KeyChange(change) => self.change_keys(&change),
             Ask::Event { body, placed, index_key } => self.event(body, placed.as_ref(), index_key, &draw),
             Ask::Erasure { index, reason, target } => self.erase(index, &reason, target, &draw),
         }
@@ -378,6 +384,11 @@ impl Draft<'_> {
                 return Ok(self.existing(index));
             }
             return Err(AppendError::AlreadyIssued(index).into());
+        }
+        // It was opened outside; since then its key may have been replaced.
+        let provider = credential.claims().provider;
+        if self.standing.keys(self).or_stop()?.of_provider(&provider).is_none() {
+            return Err(AppendError::from(CredentialRefusal::Provider { found: provider }).into());
         }
         let not_after_ms = credential.claims().not_after_ms;
         if not_after_ms < self.time_ms {
@@ -536,7 +547,7 @@ mod tests {
 
     /// A state in memory.
     #[derive(Default)]
-    struct Known(HashMap<Vec<u8>, Vec<u8>>);
+    pub(super) struct Known(HashMap<Vec<u8>, Vec<u8>>);
 
     impl Lookup for Known {
         fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, ViewError> {
@@ -545,7 +556,7 @@ mod tests {
     }
 
     impl Known {
-        fn apply(&mut self, round: &Round) {
+        pub(super) fn apply(&mut self, round: &Round) {
             self.0.extend(round.changes.iter().map(|c| (c.key.clone(), c.value.clone())));
         }
     }
@@ -564,13 +575,13 @@ mod tests {
         Standing::new(genesis).unwrap()
     }
 
-    fn tip() -> Tip {
+    pub(super) fn tip() -> Tip {
         let mut frontier = Frontier::new();
         frontier.push(LeafHash::of(b"genesis")).unwrap();
         Tip { next: 1, frontier, time_ms: 1000 }
     }
 
-    fn draw(seed: u8) -> Draw {
+    pub(super) fn draw(seed: u8) -> Draw {
         Draw { seal: [seed; 32], salt: [seed; 32], status_seal: [seed; 32], status_salt: [seed; 32] }
     }
 

@@ -14,6 +14,8 @@ use scal3::attempts::{Attempt, Attempts};
 use scal3::credential::{Credential, CredentialError};
 use scal3::event::Detail;
 use scal3::index_key::StreamKey;
+use scal3::key_change::KeyChange;
+use scal3::keys::KeyRefusal;
 use scal3::state::{IssueError, Status, TransitionError};
 use scal3::verify::{Refusal, Signed, Submitted};
 use tlog::proof::InclusionProof;
@@ -52,6 +54,9 @@ pub enum Submission {
     },
     /// What the provider writes about a subscriber.
     About(About),
+    /// A key of the log's provider takes another one's place (kind 8, public). Its signatures are verified in the
+    /// sequencer: there are few of them, and whether a key is in force depends on the place.
+    KeyChange(Box<KeyChange>),
     /// A salted event (kind 9): only its commitment is public.
     Event {
         /// The body of the opening: deterministic CBOR of one item.
@@ -233,6 +238,9 @@ pub enum AppendError {
     /// The credential breaks a rule of this log.
     #[error(transparent)]
     Credential(#[from] CredentialRefusal),
+    /// The key may not take the other one's place.
+    #[error(transparent)]
+    KeyChange(KeyRefusal),
     /// The erasure can't be done.
     #[error(transparent)]
     Erasure(#[from] ErasureRefusal),

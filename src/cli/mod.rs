@@ -15,6 +15,7 @@ pub mod keyfile;
 pub mod keygen;
 pub mod keys;
 pub mod rebuild;
+pub mod rotate;
 pub mod serve;
 mod stage;
 pub mod token;
@@ -69,6 +70,9 @@ pub enum Command {
     /// List the keys of a log and its provider, or encrypt them.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Put a new key in the place of one, and say so in the log.
+    #[command(subcommand)]
+    Rotate(rotate::Rotate),
     /// Make, list and revoke the tokens that let others append and read.
     #[command(subcommand)]
     Token(token::Token),
@@ -235,6 +239,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(serve) => serve.run(out),
         Command::Keygen(keygen) => keygen.run(out),
         Command::Keys(keys) => keys.run(out),
+        Command::Rotate(rotate) => rotate.run(out),
         Command::Token(token) => token.run(out),
         Command::Config(config) => config.run(out),
         Command::Doctor(doctor) => doctor.run(out),

@@ -73,27 +73,50 @@ pub fn engine_config(config: &Config, checked: Checked) -> (engine::Config, Opti
 
 /// Opens the log that a configuration describes. It must run in a runtime.
 pub async fn open(config: Config) -> Result<App, Failure> {
-    let checked = check(&config)?;
-    let (engine, text) = engine_config(&config, checked);
-    if !config.authority.enabled {
-        return Ok(App::new(Engine::open(engine).await?, config, text));
+    let mut checked = check(&config)?;
+    let keys = checked.keys.take();
+    if config.authority.enabled && keys.is_none() {
+        return Err(no_keys(&config));
     }
-    let keys: Arc<dyn KeyStore> = Arc::new(open_keys(&config)?);
-    let execution = execution(&config, &keys)?;
+    let (engine, text) = engine_config(&config, checked);
     let clock = Arc::clone(&engine.clock);
     let engine = Engine::open(engine).await?;
+    if let Err(failure) = keys.as_ref().map_or(Ok(()), |keys| in_force(keys, &engine)) {
+        engine.shutdown().await;
+        return Err(failure);
+    }
+    let Some(keys) = keys.filter(|_| config.authority.enabled) else {
+        return Ok(App::new(engine, config, text));
+    };
+    let keys: Arc<dyn KeyStore> = Arc::new(keys);
+    let execution = execution(&config, &keys)?;
     let authority = Authority::new(engine, keys, config.authority.settings(), clock).with_execution(execution);
     Ok(App::with_authority(authority, config, text))
 }
 
-/// The provider's keys.
+/// The provider's keys, for whoever can't do without.
 pub fn open_keys(config: &Config) -> Result<SoftKeys, Failure> {
+    SoftKeys::open_if_any(&config.key_folder(), &config.unlock())?.ok_or_else(|| no_keys(config))
+}
+
+/// People can't enrol where the provider has no keys.
+fn no_keys(config: &Config) -> Failure {
     let folder = config.key_folder();
-    SoftKeys::open(&folder, &config.unlock()).map_err(|error| {
-        Failure::new(Exit::Config, format!("the provider's keys in {}: {error}", folder.display())).next(
-            "make them with `solelog keygen master` and `solelog keygen issuing`, or set authority.enabled = false",
-        )
-    })
+    Failure::new(
+        Exit::Config,
+        format!("authority.enabled, but there are no keys of the provider in {}", folder.display()),
+    )
+    .next("make them with `solelog keygen master` and `solelog keygen issuing`, or set authority.enabled = false")
+}
+
+/// Whether the log goes by the issuing key that is in the key folder: if not, nobody could be enrolled.
+fn in_force(keys: &SoftKeys, engine: &Engine) -> Result<(), Failure> {
+    let known = engine.keys().map_err(|e| Failure::new(Exit::System, e))?;
+    if known.issuing().contains(keys.issuing_key()) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Config, "the issuing key in the key folder is not in force in this log")
+        .next("a rotation that was interrupted goes on with: solelog rotate issuing. Else bring the right key back"))
 }
 
 /// The executors that the configuration asks for.

@@ -17,10 +17,12 @@ use crate::{
     receipt::{Included, Receipt, VERSION},
 };
 use scal3::{
-    Claims, Credential, Document, Entry, Genesis, IssuingKey, Kind, OtherOpening,
+    Claims, Credential, Document, Entry, Genesis, Kind, OtherOpening,
     batch::Job,
     ecdsa::BadSignature,
     index_key::status_index_key,
+    key_change::{KeyChange, Role},
+    keys::Keys,
     opening,
     schnorr::JointError,
     status::{Change, StatusChange},
@@ -325,13 +327,23 @@ fn credential(
             return None;
         }
     };
-    let keys = genesis.issuing_keys.iter().filter_map(|key| IssuingKey::parse(key).ok());
-    let key = keys.into_iter().find(|key| key.provider() == credential.provider);
-    let opened = key.map(|key| Credential::open(bytes.as_ref(), &key));
+    let keys = match keys_then(receipt, issued.index, head, genesis) {
+        Ok(keys) => keys,
+        Err(e) => {
+            report.failed("credential", format!("the key entries: {e}"));
+            return None;
+        }
+    };
+    let key = keys.of_provider(&credential.provider);
+    let opened = key.map(|key| Credential::open(bytes.as_ref(), key));
     match opened {
         Some(Ok(opened)) => {
             let Claims { issuer, .. } = opened.claims();
-            report.ok("credential", format!("issued by {issuer}, entry {}, under the log's first keys", issued.index));
+            let key = match receipt.keys.len() {
+                0 => "the log's first keys".to_owned(),
+                n => format!("a key that {n} key entries lead to"),
+            };
+            report.ok("credential", format!("issued by {issuer}, entry {}, under {key}", issued.index));
             report.not_shown("issuing-key", "that the key which signed it was still in force then");
             Some(opened)
         }
@@ -345,6 +357,28 @@ fn credential(
             None
         }
     }
+}
+
+/// The issuing keys when the credential was issued, as far as the receipt shows: those of the genesis, changed by the key
+/// entries in it.
+fn keys_then(receipt: &Receipt, issued_at: u64, head: &Head, genesis: &Genesis) -> Result<Keys, String> {
+    let mut keys = Keys::genesis(genesis).ok_or("an issuing key in entry 0 is no key")?;
+    let mut last = 0;
+    for included in &receipt.keys {
+        if included.index <= last || included.index >= issued_at {
+            return Err(format!("entry {} is not in its place before the issuing", included.index));
+        }
+        last = included.index;
+        let change = match other(included, head)? {
+            Entry { kind: Kind::Key, body: Some(body), .. } => KeyChange::parse(&body).map_err(|e| e.to_string())?,
+            _ => return Err(format!("entry {last} is no key change")),
+        };
+        if change.role != Role::Issuing {
+            return Err(format!("entry {last} is about a key of another kind"));
+        }
+        keys.change(&head.origin, &change, last).map_err(|e| format!("entry {last}: {e}"))?;
+    }
+    Ok(keys)
 }
 
 /// What the issuing entry of a receipt says, before the provider's signature is looked at.

@@ -3,11 +3,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use scal3::credential::IssuingKey;
 use scal3::limits;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::problem::Error;
 use super::records::Head;
 use super::{App, base64};
 use crate::config::Access;
@@ -20,7 +20,7 @@ pub(super) struct LogAnswer {
     origin: String,
     /// The key of the log: c2sp.org/signed-note.
     vkey: String,
-    /// The keys that sign credentials.
+    /// The keys that sign credentials now.
     issuing_keys: Vec<IssuingKeyAnswer>,
     /// The policy in force for instructions.
     policy: PolicyAnswer,
@@ -92,18 +92,18 @@ struct LimitsAnswer {
 
 /// What the log says about itself: keys, policies, heads, formats and limits.
 #[utoipa::path(get, path = "/v1/log", tag = "log", responses((status = 200, body = LogAnswer)))]
-pub(super) async fn show(State(app): State<App>) -> Json<LogAnswer> {
+pub(super) async fn show(State(app): State<App>) -> Result<Json<LogAnswer>, Error> {
     let heads = app.engine().heads();
     let standing = app.engine().standing();
     let genesis = standing.genesis();
     let configured = app.config().limits;
-    Json(LogAnswer {
+    let keys = app.blocking(|engine| Ok(engine.keys()?)).await?;
+    Ok(Json(LogAnswer {
         origin: genesis.origin.clone(),
         vkey: app.engine().vkey().to_string(),
-        issuing_keys: genesis
-            .issuing_keys
+        issuing_keys: keys
+            .issuing()
             .iter()
-            .filter_map(|key| IssuingKey::parse(key).ok())
             .map(|key| IssuingKeyAnswer { key: hex::encode(key.as_bytes()), provider: key.provider().to_hex() })
             .collect(),
         policy: PolicyAnswer { hash: standing.policy_hash().to_hex(), document: base64(&genesis.policy) },
@@ -137,5 +137,5 @@ pub(super) async fn show(State(app): State<App>) -> Json<LogAnswer> {
             time_tolerance_ms: scal3::verify::TIME_TOLERANCE_MS,
         },
         software: concat!("solelog ", env!("CARGO_PKG_VERSION")),
-    })
+    }))
 }

@@ -364,6 +364,8 @@ fn append(error: &AppendError) -> Problem {
         AppendError::Credential(_) => {
             Problem { check: Some("credential"), ..Problem::of(&CREDENTIAL_REFUSED).detail(error) }
         }
+        // Nobody can ask for one over HTTP.
+        AppendError::KeyChange(_) => Problem::hidden(&INTERNAL, error),
         AppendError::Erasure(_) => Problem::of(&NOT_ERASABLE).detail(error),
         AppendError::Inactive(_) | AppendError::OutOfAttempts => Problem::of(&CREDENTIAL_INACTIVE).detail(error),
         AppendError::ChallengeSpent(index) => {

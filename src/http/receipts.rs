@@ -15,12 +15,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use scal3::credential::provider_id;
 use scal3::entry::{Entry, Kind};
+use scal3::key_change::{KeyChange, Role};
 use scal3::verify::Submitted;
 use serde::Serialize;
 use tlog::note::Note;
 use tlog::proof_file::ProofFile;
-use tlog::{LeafIndex, TreeSize};
+use tlog::{Hash, LeafIndex, TreeSize};
 use utoipa::ToSchema;
 
 use super::auth::Reading;
@@ -53,6 +55,10 @@ pub(super) struct Receipt {
     /// The entry that issued the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<Included>,
+    /// The entries by which the key that signed the credential came, one after the other, from a key of the genesis. Left
+    /// out where it is a key of the genesis.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Included>,
     /// Consistency proof from the head that the device had seen to the checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<Vec<String>>,
@@ -138,6 +144,7 @@ fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, reading: &Readi
         proof: proof_file(engine, index, head)?,
         genesis: included(engine, genesis, size, false)?,
         issued: None,
+        keys: Vec::new(),
         seen: None,
     };
     if reading.openings()
@@ -161,8 +168,39 @@ fn behind(engine: &Engine, opening: &[u8], size: TreeSize, receipt: &mut Receipt
     let issued_at = LeafIndex::new(state.issued_at()).map_err(|e| Error::Internal(e.to_string()))?;
     receipt.credential = Some(base64(state.credential().as_bytes()));
     receipt.issued = Some(included(engine, issued_at, size, true)?);
+    receipt.keys = key_entries(engine, &state.credential().claims().provider, size)?;
     receipt.seen = Some(base64_all(&engine.consistency(submitted.seen().size, size)?.hashes));
     Ok(())
+}
+
+/// The key entries that lead from a key of the genesis to that provider's, first things first.
+fn key_entries(engine: &Engine, provider: &Hash, size: TreeSize) -> Result<Vec<Included>, Error> {
+    let wrong = |what: &str| Error::Internal(format!("the key of a credential in the log: {what}"));
+    let genesis = &engine.standing().genesis().issuing_keys;
+    let keys = engine.keys()?;
+    let named = keys.changes().iter().find(|c| c.role == Role::Issuing && provider_of(&c.key) == Some(*provider));
+    let mut next = named.map(|change| change.index);
+    let mut entries = Vec::new();
+    while let Some(index) = next {
+        let index = LeafIndex::new(index).map_err(|e| wrong(&e.to_string()))?;
+        entries.push(included(engine, index, size, false)?);
+        let entry = Entry::parse(&engine.entry(index)?).map_err(|e| wrong(&e.to_string()))?;
+        let change = entry.body.and_then(|body| KeyChange::parse(&body).ok()).ok_or_else(|| wrong("no key entry"))?;
+        let old = change.old.ok_or_else(|| wrong("it has no beginning"))?.key;
+        next = match genesis.iter().any(|key| key[..] == old) {
+            true => None,
+            // Each change names a key that came before it: the way back ends.
+            false => {
+                Some(keys.brought(Role::Issuing, &old).filter(|at| *at < index.get()).ok_or_else(|| wrong("a gap"))?)
+            }
+        };
+    }
+    entries.reverse();
+    Ok(entries)
+}
+
+fn provider_of(key: &[u8]) -> Option<Hash> {
+    Some(provider_id(key.try_into().ok()?))
 }
 
 fn included(engine: &Engine, index: LeafIndex, size: TreeSize, with_opening: bool) -> Result<Included, Error> {

@@ -259,6 +259,7 @@ pub(super) fn count(app: &App, result: &Result<Appended, AppendError>, took: Dur
         Err(AppendError::Conflict(_)) => ("conflict", None),
         Err(AppendError::AlreadyIssued(_)) => ("already-issued", None),
         Err(AppendError::Credential(_)) => ("credential-refused", None),
+        Err(AppendError::KeyChange(_)) => ("internal", None),
         Err(AppendError::Erasure(_)) => ("not-erasable", None),
         Err(AppendError::Inactive(_) | AppendError::OutOfAttempts) => ("inactive", None),
         Err(AppendError::ChallengeSpent(_)) => ("challenge-spent", None),

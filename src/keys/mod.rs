@@ -23,7 +23,7 @@ mod unlock;
 pub use file::{KeyFileError, write_new};
 pub use folder::KeyFolderError;
 pub use master::{master_id, new_master};
-pub use soft::SoftKeys;
+pub use soft::{SoftKeys, public, sign};
 pub use unlock::{PASSPHRASE_VARIABLE, Unlock};
 
 use scal3::Hash;

@@ -83,7 +83,7 @@ impl KeyStore for SoftKeys {
     }
 
     fn sign_credential(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
-        Ok(sign(&self.issuing, message))
+        Ok(sign_with(&self.issuing, message))
     }
 
     fn derive(&self, epoch: u32, purpose: &'static str, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
@@ -96,7 +96,7 @@ impl KeyStore for SoftKeys {
 
     fn sign_document(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
         let (key, _) = self.document.as_ref().ok_or(KeyError::NoDocumentKey)?;
-        Ok(sign(key, message))
+        Ok(sign_with(key, message))
     }
 }
 
@@ -118,14 +118,19 @@ pub(super) fn draw() -> Result<SecretKey, getrandom::Error> {
 }
 
 /// The public half, a compressed point.
-pub(super) fn public(key: &SecretKey) -> [u8; 33] {
+pub fn public(key: &SecretKey) -> [u8; 33] {
     let mut bytes = [0; 33];
     bytes.copy_from_slice(key.public_key().to_sec1_point(true).as_bytes());
     bytes
 }
 
+/// A key's ECDSA signature (P-256, SHA-256) over a message, r || s: for a new key that is in nobody's store yet.
+pub fn sign(key: &SecretKey, message: &[u8]) -> [u8; 64] {
+    sign_with(&SigningKey::from(key), message)
+}
+
 /// Deterministic ECDSA (RFC 6979): the same message gives the same signature.
-fn sign(key: &SigningKey, message: &[u8]) -> [u8; 64] {
+fn sign_with(key: &SigningKey, message: &[u8]) -> [u8; 64] {
     let signature: Signature = key.sign(message);
     signature.to_bytes().into()
 }

@@ -22,19 +22,18 @@ use tlog::{Hash, LeafHash};
 
 use crate::attempts::Attempt;
 use crate::cbor::{self, Value};
-use crate::credential::{Credential, CredentialError, IssuingKey, provider_id};
-use crate::ecdsa::Signature;
+use crate::credential::{Credential, CredentialError};
 use crate::entry::{BodyError, Entry, Kind};
 use crate::erasure::Erasure;
 use crate::event::{Event, StreamPlace};
 use crate::genesis::{Genesis, policy_hash};
 use crate::gone::Gone;
 use crate::index_key::status_index_key;
-use crate::key_change::{KeyChange, Role, change_hash};
+use crate::key_change::{KeyChange, Role};
+use crate::keys::Keys;
 use crate::limits::ENTRY_MAX;
 use crate::opening::{self, OtherOpening};
 use crate::outcome::Outcome;
-use crate::point::Point;
 use crate::seen::SeenOnHistory;
 use crate::state::{CredentialState, TransitionError};
 use crate::status::{Change, StatusChange};
@@ -45,7 +44,7 @@ use crate::verify::{CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, 
 #[derive(Debug, Clone)]
 pub struct Fold {
     genesis: Genesis,
-    issuing_keys: Vec<IssuingKey>,
+    keys: Keys,
     policy: Hash,
     time_ms: u64,
     frontier: Frontier,
@@ -105,15 +104,14 @@ impl Fold {
             return Err(Stop::NoGenesis);
         };
         let genesis = Genesis::parse(body).map_err(Stop::Genesis)?;
-        let keys = genesis.issuing_keys.iter().map(|key| IssuingKey::parse(key));
-        let issuing_keys = keys.collect::<Result<_, _>>().map_err(|_| Stop::GenesisKey)?;
+        let keys = Keys::genesis(&genesis).ok_or(Stop::GenesisKey)?;
         let mut frontier = Frontier::new();
         let empty = frontier.root();
         frontier.push(LeafHash::of(entry))?;
         Ok(Fold {
             policy: genesis.policy_hash(),
             genesis,
-            issuing_keys,
+            keys,
             time_ms: parsed.time_ms,
             roots: vec![empty, frontier.root()],
             frontier,
@@ -160,6 +158,11 @@ impl Fold {
     /// The root of the tree at an earlier size.
     pub fn root_at(&self, size: u64) -> Option<&Hash> {
         self.roots.get(usize::try_from(size).ok()?)
+    }
+
+    /// The keys in force.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// SHA-256 of the policy in force.
@@ -240,7 +243,7 @@ impl Fold {
         }
         match (entry.kind, given, &entry.body) {
             (Kind::Policy, _, Some(body)) => self.policy_change(body),
-            (Kind::Key, _, Some(body)) => self.key_change(body),
+            (Kind::Key, _, Some(body)) => self.key_change(body, index),
             (kind, _, Some(_)) => Ok(Step::Other(kind)),
             (Kind::Instruction, Given::Nothing, _) => {
                 self.unopened.insert(index);
@@ -452,8 +455,8 @@ impl Fold {
 
     fn issue(&mut self, entry: &Entry, index: u64, id: &Hash, bytes: &[u8]) -> Result<bool, Wrong> {
         let provider = Credential::claimed_provider(bytes)?;
-        let key = self.issuing_keys.iter().find(|key| provider_id(key.as_bytes()) == provider);
-        let credential = Credential::open(bytes, key.ok_or(CredentialError::Provider)?)?;
+        let key = self.keys.of_provider(&provider).ok_or(CredentialError::Provider)?;
+        let credential = Credential::open(bytes, key)?;
         if credential.id() != *id || credential.claims().origin != self.genesis.origin {
             return Err(Wrong::OtherCredential);
         }
@@ -493,26 +496,13 @@ impl Fold {
         Ok(Step::Policy(self.policy))
     }
 
-    /// Only issuing keys matter here: log keys are for who reads checkpoints, the others for who
-    /// opens shares and evidence.
-    fn key_change(&mut self, body: &[u8]) -> Result<Step, Wrong> {
+    /// A key takes another one's place, if its role's rules are kept.
+    fn key_change(&mut self, body: &[u8], index: u64) -> Result<Step, Wrong> {
         let change = KeyChange::parse(body)?;
-        if change.role != Role::Issuing {
-            return Ok(Step::Other(Kind::Key));
-        }
-        // A key that nobody in force speaks for would make the log's word for itself the root of
-        // all trust, which is what genesis is.
-        let old = change.old.ok_or(Wrong::KeyChange)?;
-        let signed = change_hash(&self.genesis.origin, change.role, Some(&old.key), &change.new.key);
-        for side in [&old, &change.new] {
-            let key = Point::parse(&side.key).map_err(|_| Wrong::KeyChange)?;
-            let signature = Signature::parse(&side.signature).map_err(|_| Wrong::KeyChange)?;
-            signature.verify(&key, &signed.0).map_err(|_| Wrong::KeyChange)?;
-        }
-        let new = IssuingKey::parse(&change.new.key).map_err(|_| Wrong::KeyChange)?;
-        let mut keys = self.issuing_keys.iter_mut();
-        let place = keys.find(|key| key.as_bytes()[..] == old.key).ok_or(Wrong::KeyChange)?;
-        *place = new;
-        Ok(Step::IssuingKey)
+        self.keys.change(&self.genesis.origin, &change, index)?;
+        Ok(match change.role {
+            Role::Issuing => Step::IssuingKey,
+            _ => Step::Other(Kind::Key),
+        })
     }
 }

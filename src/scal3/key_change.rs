@@ -6,7 +6,8 @@
 //! both signatures are over H("solelog/key/v1", [origin, role, old, new])
 //! ```
 //!
-//! A rotation is signed by both keys: the old one says who follows, the new one that it is really there. The origin
+//! A rotation is signed by both keys: the old one says who follows, the new one that it is really there. A KEM key only
+//! agrees, so an issuing key speaks for it: [`crate::keys`] has the rules of each role. The origin
 //! never changes, and stands in what is signed so that no rotation can be taken to another log.
 
 use alloc::vec;

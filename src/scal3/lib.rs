@@ -42,6 +42,7 @@ pub mod genesis;
 pub mod index_key;
 pub mod instruction;
 pub mod key_change;
+pub mod keys;
 pub mod metadata;
 pub mod opening;
 pub mod outcome;

@@ -6,6 +6,7 @@ use tlog::tree::TooLarge;
 use crate::cbor::ShapeError;
 use crate::credential::CredentialError;
 use crate::entry::{BodyError, EntryError, Kind};
+use crate::keys::KeyRefusal;
 use crate::opening::OpeningError;
 use crate::state::{CredentialState, IssueError, TransitionError};
 use crate::status::StatusChange;
@@ -101,9 +102,9 @@ pub enum Wrong {
     /// The body of a public entry.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// A new issuing key that no issuing key in force signed, or that did not sign itself.
-    #[error("the new issuing key is not signed by itself and one in force")]
-    KeyChange,
+    /// A key that may not take the other one's place.
+    #[error("key change: {0}")]
+    KeyChange(#[from] KeyRefusal),
 }
 
 /// Why the fold can't take this input. Nothing was changed.

@@ -7,6 +7,7 @@ use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::index_key::status_index_key;
 use scal3::instruction::{InstructionError, Value};
 use scal3::key_change::{KeyChange, Role, SignedKey, change_hash};
+use scal3::keys::KeyRefusal;
 use scal3::metadata::MetadataError;
 use scal3::opening::{OtherOpening, commitment};
 use scal3::record::RecordError;
@@ -442,23 +443,90 @@ fn an_issuing_key_is_followed_by_one_that_both_sign() {
         }
     };
     let good = change("issuer", ["issuer", "second issuer"]);
-    let push = |log: &mut Log, change: &KeyChange| {
-        let entry = Entry::public(Kind::Key, log.time_ms, change.to_bytes());
-        log.push(&entry, None)
-    };
-    for bad in [
-        change("issuer", ["issuer", "issuer"]),
-        change("issuer", ["second issuer", "second issuer"]),
-        change("stranger", ["stranger", "second issuer"]),
-        KeyChange { old: None, ..good.clone() },
+    for (bad, refusal) in [
+        (change("issuer", ["issuer", "issuer"]), KeyRefusal::Signature),
+        (change("issuer", ["second issuer", "second issuer"]), KeyRefusal::Signature),
+        (change("stranger", ["stranger", "second issuer"]), KeyRefusal::NotInForce),
+        (KeyChange { old: None, ..good.clone() }, KeyRefusal::NotInForce),
+        (KeyChange { role: Role::Voucher, ..good.clone() }, KeyRefusal::Role),
     ] {
-        assert_eq!(push(&mut log, &bad), Step::Wrong(Wrong::KeyChange));
+        assert_eq!(change_keys(&mut log, &bad), Step::Wrong(refusal.into()));
     }
-    assert_eq!(push(&mut log, &good), Step::IssuingKey);
-    let other = KeyChange { role: Role::Kem, ..good };
-    assert_eq!(push(&mut log, &other), Step::Other(Kind::Key));
+    assert_eq!(change_keys(&mut log, &good), Step::IssuingKey);
+    let at = log.fold.head().size.get() - 1;
+    assert_eq!(log.fold.keys().changes().last().map(|change| change.index), Some(at));
+    assert_eq!(log.fold.keys().issuing()[0].as_bytes()[..], public(&secret("second issuer")));
     let step = log.issue(&ann());
     assert_eq!(step, Step::Wrong(Wrong::Credential(CredentialError::Provider)));
+    // What was replaced never comes back.
+    let [old, new] = ["second issuer", "issuer"].map(|name| public(&secret(name)).to_vec());
+    let hash = change_hash(ORIGIN, Role::Issuing, Some(&old), &new);
+    let signed = |key: Vec<u8>, name| SignedKey { key, signature: ecdsa(&secret(name), &hash.0).to_vec() };
+    let old = Some(signed(old, "second issuer"));
+    let back = KeyChange { role: Role::Issuing, old, new: signed(new, "issuer") };
+    assert_eq!(change_keys(&mut log, &back), Step::Wrong(KeyRefusal::Known.into()));
+    let stored = log.fold.keys().to_bytes();
+    assert_eq!(scal3::keys::Keys::from_own_store(&stored).as_ref(), Ok(log.fold.keys()));
+}
+
+fn change_keys(log: &mut Log, change: &KeyChange) -> Step {
+    let entry = Entry::public(Kind::Key, log.time_ms, change.to_bytes());
+    log.push(&entry, None)
+}
+
+#[test]
+fn a_kem_key_is_spoken_for_by_an_issuing_key_and_follows_the_one_before() {
+    let mut log = Log::new();
+    let change = |old: Option<&str>, new: &str, signer: &str| {
+        let [old, new] = [old, Some(new)].map(|name| name.map(|name| public(&secret(name)).to_vec()));
+        let new = new.unwrap();
+        let hash = change_hash(ORIGIN, Role::Kem, old.as_deref(), &new);
+        let signature = ecdsa(&secret(signer), &hash.0).to_vec();
+        let old = old.map(|key| SignedKey { key, signature: signature.clone() });
+        KeyChange { role: Role::Kem, old, new: SignedKey { key: new, signature } }
+    };
+    let refused = |refusal: KeyRefusal| Step::Wrong(refusal.into());
+    let not_in_force = refused(KeyRefusal::NotInForce);
+    assert_eq!(change_keys(&mut log, &change(Some("kem 0"), "kem 1", "issuer")), not_in_force);
+    assert_eq!(change_keys(&mut log, &change(None, "kem 0", "kem 0")), refused(KeyRefusal::Signature));
+    assert_eq!(change_keys(&mut log, &change(None, "kem 0", "issuer")), Step::Other(Kind::Key));
+    assert_eq!(change_keys(&mut log, &change(None, "kem 1", "issuer")), not_in_force);
+    assert_eq!(change_keys(&mut log, &change(Some("kem 0"), "kem 0", "issuer")), refused(KeyRefusal::Known));
+    assert_eq!(change_keys(&mut log, &change(Some("kem 0"), "kem 1", "stranger")), refused(KeyRefusal::Signature));
+    assert_eq!(change_keys(&mut log, &change(Some("kem 0"), "kem 1", "issuer")), Step::Other(Kind::Key));
+    assert_eq!(log.fold.keys().kem(), Some(&public(&secret("kem 1"))));
+    let stored = log.fold.keys().to_bytes();
+    assert_eq!(scal3::keys::Keys::from_own_store(&stored).as_ref(), Ok(log.fold.keys()));
+}
+
+#[test]
+fn a_log_key_is_followed_by_one_that_both_sign() {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    let mut log = Log::new();
+    let key = |seed| SigningKey::from_bytes(&[seed; 32]);
+    let change = |old: u8, new: u8, signers: [u8; 2]| {
+        let [old, new] = [old, new].map(|seed| key(seed).verifying_key().to_bytes().to_vec());
+        let hash = change_hash(ORIGIN, Role::Log, Some(&old), &new);
+        let [by_old, by_new] = signers.map(|seed| key(seed).sign(&hash.0).to_bytes().to_vec());
+        let old = Some(SignedKey { key: old, signature: by_old });
+        KeyChange { role: Role::Log, old, new: SignedKey { key: new, signature: by_new } }
+    };
+    let good = change(1, 2, [1, 2]);
+    for (bad, refusal) in [
+        (change(1, 2, [2, 2]), KeyRefusal::Signature),
+        (change(1, 2, [1, 1]), KeyRefusal::Signature),
+        (change(1, 1, [1, 1]), KeyRefusal::Known),
+        (KeyChange { old: None, ..good.clone() }, KeyRefusal::NotInForce),
+    ] {
+        assert_eq!(change_keys(&mut log, &bad), Step::Wrong(refusal.into()));
+    }
+    assert_eq!(change_keys(&mut log, &good), Step::Other(Kind::Key));
+    // From the first change on, the log itself says which key is the old one.
+    assert_eq!(change_keys(&mut log, &change(1, 3, [1, 3])), Step::Wrong(KeyRefusal::NotInForce.into()));
+    assert_eq!(change_keys(&mut log, &change(2, 3, [2, 3])), Step::Other(Kind::Key));
+    assert_eq!(log.fold.keys().log(), Some(&key(3).verifying_key().to_bytes()));
+    let stored = log.fold.keys().to_bytes();
+    assert_eq!(scal3::keys::Keys::from_own_store(&stored).as_ref(), Ok(log.fold.keys()));
 }
 
 #[test]

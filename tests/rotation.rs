@@ -1,0 +1,144 @@
+//! Rotation from outside: keys change in the folder and in the log, and everybody who reads the log agrees on it.
+
+mod process;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use client::receipt::Receipt;
+use client::verify::{Outcome, Verdict, verify};
+use process::{Served, json, solelog};
+use reqwest::{Client, StatusCode};
+use serde_json::Value as Json;
+use solelog::cli::cast::{Provider, activation};
+use solelog::cli::init::POLICY;
+use solelog::engine::wall_clock_ms;
+use threshold::Profile1;
+use tlog::policy::Policy;
+use tlog::{Hash, TreeHead, TreeSize};
+
+const ORIGIN: &str = "rotation.example/log";
+
+fn issuer(data: &Path) -> (String, Provider) {
+    let pem = std::fs::read_to_string(data.join("keys/issuing.key")).expect("issuing key");
+    let provider = Provider::from_pem(&pem, ORIGIN, POLICY).expect("provider");
+    (pem, provider)
+}
+
+fn head(log: &Json) -> TreeHead {
+    TreeHead {
+        size: TreeSize::new(log["integrated"]["size"].as_u64().expect("size")).expect("size"),
+        root: log["integrated"]["root"].as_str().and_then(Hash::from_base64).expect("root"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotated_keys_are_in_force_from_their_entry_on_for_everybody() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    let high_water = folder.path().join("high-water");
+    let (data_text, high_water) = (data.to_str().expect("text"), high_water.to_str().expect("text"));
+    solelog(&["init", "--origin", ORIGIN, "--data", data_text, "--no-witnesses", "--high-water", high_water]);
+    let file = data.join("log.toml");
+    let config = file.to_str().expect("text");
+    let said = |arguments: &[&str]| json(&solelog(&[arguments, &["--json", "--config", config]].concat()));
+    let token = said(&["token", "new", "--name", "t", "--scope", "append,read"])["token"].clone();
+    let token = token.as_str().expect("token");
+
+    // Two issuing keys and two master secrets on: each change is an entry.
+    let (_, first) = issuer(&data);
+    for index in [1, 2] {
+        let rotated = said(&["rotate", "issuing"]);
+        assert_eq!((&rotated["index"], &rotated["existing"]), (&Json::from(index), &Json::from(false)));
+    }
+    assert_eq!(said(&["rotate", "master"])["index"], 3);
+    assert_eq!(said(&["rotate", "master"])["index"], 4);
+    let checked = said(&["config", "check"]);
+    let (second_pem, second) = issuer(&data);
+    assert_eq!(checked["issuing_key"], hex::encode(second.issuing_key().expect("key")));
+    assert_eq!(checked["epoch"], 2);
+    assert_ne!(first.issuing_key().expect("key"), second.issuing_key().expect("key"));
+
+    let client = Client::new();
+    let post = async |url: &str, kind: &str, body: Vec<u8>| {
+        let request = client.post(url).bearer_auth(token).header("content-type", kind).body(body);
+        request.send().await.expect("answer").status()
+    };
+    let get = async |url: String| -> Json {
+        let request = client.get(url).bearer_auth(token).header("accept", "application/json");
+        request.send().await.expect("answer").json().await.expect("JSON")
+    };
+    let late = first.enrol::<Profile1>("1234", wall_clock_ms()).expect("enrolled");
+    let person = second.enrol::<Profile1>("1234", wall_clock_ms()).expect("enrolled");
+    let trust = std::fs::read_to_string(data.join("trust-policy.txt")).expect("trust file");
+    let trust = Policy::parse(&trust).expect("policy");
+    {
+        let served = Served::start(&file, Stdio::null(), "info");
+        let credentials = format!("{}/v1/credentials", served.url);
+        let refused = post(&credentials, "application/cose", late.credential().to_vec()).await;
+        assert_eq!(refused, StatusCode::UNPROCESSABLE_ENTITY, "the first key is not in force any more");
+        let issued = post(&credentials, "application/cose", person.credential().to_vec()).await;
+        assert_eq!(issued, StatusCode::CREATED);
+        let log = get(format!("{}/v1/log", served.url)).await;
+        assert_eq!(log["issuing_keys"][0]["key"], checked["issuing_key"]);
+        let metadata = person.metadata("credential.activate", &head(&log), wall_clock_ms());
+        let opening = person.authorise(metadata, &activation().expect("document")).expect("authorised");
+        let logged = post(&format!("{}/v1/records", served.url), "application/cbor", opening).await;
+        assert_eq!(logged, StatusCode::CREATED);
+
+        // The receipt shows how the key came: without that, nobody could say who signed the credential.
+        let receipt = get(format!("{}/v1/receipts/6", served.url)).await;
+        let receipt: Receipt = serde_json::from_value(receipt).expect("a receipt");
+        assert_eq!(receipt.keys.iter().map(|key| key.index).collect::<Vec<_>>(), [1, 2]);
+        let report = verify(&receipt, &trust);
+        assert_eq!(report.verdict, Verdict::Authorised, "{report:#?}");
+        let spoilt = |change: &dyn Fn(&mut Receipt)| {
+            let mut spoilt = receipt.clone();
+            change(&mut spoilt);
+            verify(&spoilt, &trust).outcome("credential")
+        };
+        assert_eq!(spoilt(&|r| r.keys.clear()), Some(Outcome::NotShown));
+        assert_eq!(spoilt(&|r| drop(r.keys.pop())), Some(Outcome::NotShown));
+        for change in [
+            &(|r: &mut Receipt| drop(r.keys.remove(0))) as &dyn Fn(&mut Receipt),
+            &|r| r.keys.swap(0, 1),
+            &|r| r.keys[1].index = 3,
+            &|r| r.keys[1] = r.genesis.clone().expect("genesis"),
+            &|r| *r.keys[0].entry.0.last_mut().expect("bytes") ^= 1,
+        ] {
+            assert_eq!(spoilt(change), Some(Outcome::Failed));
+        }
+    }
+
+    // Killed, rotated once more, read again by everybody, and made again from the entries alone.
+    assert_eq!(said(&["rotate", "issuing"])["index"], 8);
+    assert_eq!(said(&["fsck"])["ok"], true);
+    said(&["rebuild"]);
+    {
+        let served = Served::start(&file, Stdio::null(), "info");
+        let credentials = format!("{}/v1/credentials", served.url);
+        let again = post(&credentials, "application/cose", person.credential().to_vec()).await;
+        assert_eq!(again, StatusCode::OK, "what was issued stays issued");
+        let other = second.enrol::<Profile1>("1234", wall_clock_ms()).expect("enrolled");
+        let refused = post(&credentials, "application/cose", other.credential().to_vec()).await;
+        assert_eq!(refused, StatusCode::UNPROCESSABLE_ENTITY);
+        let receipt = get(format!("{}/v1/receipts/6", served.url)).await;
+        let receipt: Receipt = serde_json::from_value(receipt).expect("a receipt");
+        assert_eq!(verify(&receipt, &trust).verdict, Verdict::Authorised);
+    }
+
+    // A key that is not in force does not serve; and a rotation that was cut off before the file was in place goes on.
+    let key = data.join("keys/issuing.key");
+    let newest = std::fs::read(&key).expect("key");
+    std::fs::write(&key, &second_pem).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_solelog")).args(["serve", "--config", config]).output();
+    let output = output.expect("it runs");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not in force"));
+    std::fs::write(data.join("keys/issuing.next.key"), &newest).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(data.join("keys/issuing.next.key"), mode).expect("mode");
+    let rotated = said(&["rotate", "issuing"]);
+    assert_eq!((&rotated["index"], &rotated["existing"]), (&Json::from(8), &Json::from(true)));
+    assert_eq!(std::fs::read(&key).expect("key"), newest);
+}
