@@ -392,6 +392,7 @@ pub(super) static GOOD_RECEIPT: LazyLock<Receipt> = LazyLock::new(|| {
         proof: proof_of(2, vec![metadata.seen_root], head),
         genesis: Some(included(0, &genesis, None, second)),
         issued: Some(included(1, &issued, Some(&opening), first)),
+        keys: Vec::new(),
         seen: Some(vec![Bytes(third.0.to_vec())]),
     }
 });
