@@ -15,6 +15,7 @@ use tlog::frontier::Frontier;
 use tlog::tree::{TooLarge, TreeSize};
 use tlog::{Hash, LeafHash};
 
+use crate::ledger::Change;
 use crate::record::Record;
 use crate::round::Tip;
 
@@ -44,10 +45,8 @@ impl Memory {
         self.tip.next = record.round + 1;
         self.tip.time_ms = record.time_ms;
         for change in &record.changes {
-            if let Some((b'r', id)) = change.key.split_first()
-                && let Ok(id) = <[u8; 32]>::try_from(id)
-            {
-                self.residue.insert(Hash(id), change.value.clone());
+            if let Some(id) = residue_of(change) {
+                self.residue.insert(id, change.value.clone());
             }
         }
         Ok(())
@@ -90,6 +89,12 @@ impl Memory {
         let frontier = Frontier::from_parts(size, hashes).map_err(|_| MemoryError::Frontier)?;
         Ok(Memory { tip: Tip { next, frontier, time_ms }, residue })
     }
+}
+
+/// The credential whose residue a change leaves, if it is one.
+pub fn residue_of(change: &Change) -> Option<Hash> {
+    let (b'r', id) = change.key.split_first()? else { return None };
+    Some(Hash(id.try_into().ok()?))
 }
 
 /// Why bytes are no snapshot of ours.

@@ -1,22 +1,26 @@
 //! Rebuild: the view made again from what is true.
 //!
 //! ```text
-//! entries (bundles) + openings (evidence, keys) ─► fold, as a monitor folds ─► view
+//! entries (bundles) ─┐
+//! openings, keys    ─┴► portions ─► signatures, on all cores ─► fold, as a monitor folds ─► view
 //! ```
 //!
 //! The fold is `scal3`'s, not ours: every signature is verified again, and an entry that should not be in the log stops
-//! the rebuild. What can't be learnt from an erased opening comes from the snapshot ([`crate::memory`]).
+//! the rebuild. What can't be learnt from an erased opening comes from the snapshot ([`crate::memory`]), or from the
+//! rounds after it. An opening that can't be read and that nobody has erased stops the rebuild too: to whoever only looks
+//! at the keys, a lost one and an erased one are the same, and a view made without it would be another than the log's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use scal3::entry::Kind;
+use scal3::batch::Plain;
+use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
 use scal3::event::Event;
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::opening::OtherOpening;
 use scal3::outcome::Outcome;
 use scal3::state::CredentialState;
-use scal3::verify::Submitted;
+use scal3::verify::{Bound, Signed, Submitted, check_batch};
 use tlog::Hash;
 use tlog::bundle;
 use tlog::tile::{EntriesPath, Path};
@@ -25,13 +29,17 @@ use tlog::tree::LeafIndex;
 use crate::folder::Folder;
 use crate::history::{FULL, History, ReadError};
 use crate::ledger::{Change, Key, write_index};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::openings::{self, Shown};
+use crate::record::Record;
 use crate::round::about;
 use crate::store::view::{View, ViewError, Write};
 
 /// How many changes go to the view at once.
-const PORTION: usize = 8192;
+const CHANGES: usize = 8192;
+
+/// How many entries are verified at once, and at how many bytes of openings there are enough of them.
+const PORTION: (usize, usize) = (4096, 8 << 20);
 
 /// Why the view can't be made again.
 #[derive(Debug, thiserror::Error)]
@@ -58,61 +66,160 @@ pub enum RebuildError {
         /// Why.
         wrong: Wrong,
     },
+    /// Openings can't be read, and no entry has erased them.
+    #[error(
+        "the key of the opening of entry {index} is missing, and no entry has erased it ({count} such in all). Bring the newest copy of openings.keys back"
+    )]
+    KeyLost {
+        /// The first.
+        index: u64,
+        /// How many.
+        count: usize,
+    },
+    /// What became of a credential can't be learnt from the log any more, and the snapshot does not have it.
+    #[error(
+        "the state of the credential issued by entry {index} hangs on an erased opening, and the snapshot does not have it. Bring the newest copy of the folder back, with its view"
+    )]
+    InDoubt {
+        /// The entry that issued it.
+        index: u64,
+    },
 }
 
 /// Empties the view and fills it with everything up to the snapshot. `progress` hears (entries done, entries in all).
+///
+/// `tail` are the rounds after it: they have erased openings too, and will be applied to the view.
 pub fn view(
     folder: &Folder,
     history: &History,
     memory: &Memory,
+    tail: &[Record],
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), RebuildError> {
     let view = &*folder.view;
     view.clear()?;
     let Some(round) = memory.tip.next.checked_sub(1) else { return Ok(()) };
     let size = memory.tip.frontier.size().get();
-    let mut filling = Filling { view, changes: Vec::with_capacity(PORTION), people: BTreeMap::new() };
-    let mut fold = None;
+    let mut filling = Filling { view, changes: Vec::with_capacity(CHANGES), people: BTreeMap::new() };
+    let mut fold = Fold::start(&history.entry(index_of(0)?)?).map_err(|stop| RebuildError::Stop { index: 0, stop })?;
+    let mut portion = Portion::default();
     for number in 0..size.div_ceil(FULL) {
         let width = (size - number * FULL).min(FULL) as u16;
         let at = EntriesPath { index: number, width };
         let bytes = history.object(&Path::Entries(at))?;
         let entries = bundle::parse(&bytes).map_err(|_| ReadError::Damaged(at.path()))?;
-        for (entry, index) in entries.into_iter().zip(number * FULL..) {
-            let stopped = |stop| RebuildError::Stop { index, stop };
-            match &mut fold {
-                None => fold = Some(Fold::start(entry).map_err(stopped)?),
-                Some(fold) => {
-                    let at = LeafIndex::new(index).map_err(|_| ReadError::Order)?;
-                    let opening = match openings::show(&folder.evidence, &folder.keys, at, entry)? {
-                        Shown::Open(opening) => Some(opening),
-                        Shown::Erased | Shown::Public => None,
-                    };
-                    let step = fold.apply(entry, opening.as_deref()).map_err(stopped)?;
-                    filling.take(at, entry, opening.as_deref(), step)?;
-                }
+        // Entry 0 is the one that the fold began with.
+        for (entry, index) in entries.into_iter().zip(number * FULL..).skip(usize::from(number == 0)) {
+            portion.push(folder, index_of(index)?, entry)?;
+            if portion.is_full() {
+                filling.portion(&mut fold, std::mem::take(&mut portion))?;
             }
         }
         progress(((number + 1) * FULL).min(size), size);
     }
-    if let Some(fold) = fold {
-        if !fold.keys().changes().is_empty() {
-            filling.put(&Key::Keys, fold.keys().to_bytes())?;
-        }
-        for (id, state) in fold.credentials().filter(|(id, _)| !memory.residue.contains_key(id)) {
-            filling.put(&Key::Credential(*id), state.to_bytes())?;
-            filling.issued(state)?;
-        }
+    filling.portion(&mut fold, portion)?;
+    finish(filling, &fold, memory, tail)?;
+    Ok(view.apply(round, &[])?)
+}
+
+fn index_of(index: u64) -> Result<LeafIndex, ReadError> {
+    LeafIndex::new(index).map_err(|_| ReadError::Order)
+}
+
+/// Entries that are verified together.
+#[derive(Default)]
+struct Portion {
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+/// An entry with its opening, if it has one that can be read.
+struct Item {
+    index: LeafIndex,
+    entry: Vec<u8>,
+    opening: Option<Vec<u8>>,
+}
+
+impl Portion {
+    fn push(&mut self, folder: &Folder, index: LeafIndex, entry: &[u8]) -> Result<(), ReadError> {
+        let opening = match openings::show(&folder.evidence, &folder.keys, index, entry)? {
+            Shown::Open(opening) => Some(opening),
+            Shown::Erased | Shown::Public => None,
+        };
+        self.bytes += entry.len() + opening.as_ref().map_or(0, Vec::len);
+        self.items.push(Item { index, entry: entry.to_vec(), opening });
+        Ok(())
     }
-    for (id, state) in &memory.residue {
-        filling.put(&Key::Credential(*id), state.clone())?;
-        filling.put(&Key::Residue(*id), state.clone())?;
+
+    fn is_full(&self) -> bool {
+        self.items.len() >= PORTION.0 || self.bytes >= PORTION.1
+    }
+
+    /// The records whose signatures hold, by their place in the portion.
+    ///
+    /// What is missing here the fold verifies by itself, and says what is wrong with it: also the first records of
+    /// credentials that this very portion issues, whose keys nobody vouches for before.
+    fn verify(&self, fold: &Fold) -> BTreeMap<usize, Signed> {
+        let mut bound = Vec::new();
+        for (place, Item { entry, opening, .. }) in self.items.iter().enumerate() {
+            let instruction = Entry::parse(entry).is_ok_and(|entry| entry.kind == Kind::Instruction);
+            let opening = opening.as_deref().filter(|_| instruction);
+            let Some(submitted) = opening.and_then(|opening| Submitted::parse(opening).ok()) else { continue };
+            let known = fold.credential(&submitted.credential_id()).map(|known| known.as_read().credential());
+            let found = known.and_then(|keys| submitted.bind(keys, &fold.genesis().origin).ok());
+            bound.extend(found.map(|found| (place, found)));
+        }
+        on_all_cores(bound)
+    }
+}
+
+/// Verifies records, each core its share of them.
+fn on_all_cores(mut records: Vec<(usize, Bound)>) -> BTreeMap<usize, Signed> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = records.len().div_ceil(cores).max(1);
+    let verify = |records: Vec<(usize, Bound)>| {
+        let (places, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+        let verdicts = check_batch(&Plain, records);
+        places.into_iter().zip(verdicts).filter_map(|(place, verdict)| Some((place, verdict.ok()?))).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        while !records.is_empty() {
+            let share = records.split_off(records.len().saturating_sub(share));
+            threads.push(scope.spawn(move || verify(share)));
+        }
+        // A share that is lost is verified by the fold.
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    })
+}
+
+/// Writes the credentials, when all that could hide one has been accounted for.
+fn finish(mut filling: Filling<'_>, fold: &Fold, memory: &Memory, tail: &[Record]) -> Result<(), RebuildError> {
+    let erased: BTreeSet<u64> = tail.iter().flat_map(|round| &round.erased).copied().collect();
+    let mut lost = fold.unexplained().filter(|index| !erased.contains(index));
+    if let Some(index) = lost.next() {
+        return Err(RebuildError::KeyLost { index, count: 1 + lost.count() });
+    }
+    // A round of the tail that leaves a residue has the whole state in it.
+    let mut residues: BTreeMap<Hash, &[u8]> = memory.residue.iter().map(|(id, state)| (*id, &state[..])).collect();
+    let later = tail.iter().flat_map(|round| &round.changes);
+    residues.extend(later.filter_map(|change| Some((memory::residue_of(change)?, &change.value[..]))));
+    if let Some((_, state)) = fold.in_doubt().find(|(id, _)| !residues.contains_key(id)) {
+        return Err(RebuildError::InDoubt { index: state.issued_at() });
+    }
+    if !fold.keys().changes().is_empty() {
+        filling.put(&Key::Keys, fold.keys().to_bytes())?;
+    }
+    for (id, state) in fold.credentials().filter(|(id, _)| !residues.contains_key(id)) {
+        filling.credential(id, state)?;
+    }
+    for (id, state) in residues {
+        filling.put(&Key::Residue(id), state.to_vec())?;
         let state = CredentialState::from_own_store(state);
-        filling.issued(&state.map_err(|_| ViewError::Damaged("a credential's state"))?)?;
+        filling.credential(&id, &state.map_err(|_| ViewError::Damaged("a credential's state"))?)?;
     }
     filling.people()?;
-    filling.flush()?;
-    Ok(view.apply(round, &[])?)
+    filling.flush()
 }
 
 /// Changes on their way into the view.
@@ -124,9 +231,22 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
+    fn portion(&mut self, fold: &mut Fold, portion: Portion) -> Result<(), RebuildError> {
+        let mut verified = portion.verify(fold);
+        for (place, Item { index, entry, opening }) in portion.items.into_iter().enumerate() {
+            let step = match verified.remove(&place) {
+                Some(signed) => fold.apply_signed(&entry, &signed),
+                None => fold.apply(&entry, opening.as_deref()),
+            };
+            let step = step.map_err(|stop| RebuildError::Stop { index: index.get(), stop })?;
+            self.take(index, &entry, opening.as_deref(), step)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, index: LeafIndex, entry: &[u8], opening: Option<&[u8]>, step: Step) -> Result<(), RebuildError> {
         // The fold has parsed it.
-        let index_key = scal3::Entry::parse(entry).ok().and_then(|e| e.index_key);
+        let index_key = Entry::parse(entry).ok().and_then(|e| e.index_key);
         if let Some(index_key) = index_key {
             self.put(&Key::IndexKey(index_key), write_index(index))?;
         }
@@ -154,12 +274,12 @@ impl Filling<'_> {
         }
     }
 
-    /// A credential's enrolment, and its place among those of its person.
-    fn issued(&mut self, state: &CredentialState) -> Result<(), RebuildError> {
-        let (claims, id) = (state.credential().claims(), state.credential().id());
-        self.people.entry(claims.subject).or_default().push((state.issued_at(), id));
-        let issued_at = LeafIndex::new(state.issued_at()).map_err(|_| ReadError::Order)?;
-        self.put(&Key::Enrolment(claims.enrolment_id), write_index(issued_at))
+    /// A credential, its enrolment, and its place among those of its person.
+    fn credential(&mut self, id: &Hash, state: &CredentialState) -> Result<(), RebuildError> {
+        let claims = state.credential().claims();
+        self.people.entry(claims.subject).or_default().push((state.issued_at(), *id));
+        self.put(&Key::Credential(*id), state.to_bytes())?;
+        self.put(&Key::Enrolment(claims.enrolment_id), write_index(index_of(state.issued_at())?))
     }
 
     fn people(&mut self) -> Result<(), RebuildError> {
@@ -173,7 +293,7 @@ impl Filling<'_> {
 
     fn put(&mut self, key: &Key, value: Vec<u8>) -> Result<(), RebuildError> {
         self.changes.push(Change::new(key, value));
-        if self.changes.len() >= PORTION { self.flush() } else { Ok(()) }
+        if self.changes.len() >= CHANGES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), RebuildError> {

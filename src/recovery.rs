@@ -286,7 +286,7 @@ fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -
     let last = tail.last().map_or(memory.tip.next.checked_sub(1), |r| Some(r.round));
     let current = is_current(&folder, &memory, last)?;
     if rebuild || !current {
-        rebuild::view(&folder, &history, &memory, progress)?;
+        rebuild::view(&folder, &history, &memory, &tail, progress)?;
     }
     let mut integrator = Integrator::new(config, folder, Arc::clone(&ledger), Arc::clone(&history), memory, readable);
     apply_tail(tail, &mut edge, &mut integrator)?;

@@ -11,7 +11,7 @@
 //! the place in the log is judged again here, one after the other, each against what the ones before it have changed:
 //! two submissions that race for one index key, one sequence number or one authorisation meet here, and one wins (I-6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use scal3::cbor::Value;
 use scal3::credential::Credential;
@@ -406,6 +406,8 @@ impl Draft<'_> {
         if let Some(index) = self.index_at(&enrolment).or_stop()? {
             return Err(AppendError::AlreadyIssued(index).into());
         }
+        let erased_before = credential.claims().predecessor.map(|id| self.get(&Key::Residue(id))).transpose().or_stop()?;
+        let inherits = erased_before.flatten().is_some();
         let subject = Key::Subject(credential.claims().subject);
         let before = self.get(&subject).or_stop()?;
         let known = before.is_some();
@@ -419,6 +421,10 @@ impl Draft<'_> {
         self.set(subject, [before.unwrap_or_default(), id.0.to_vec()].concat());
         self.set(enrolment, write_index(index));
         self.set_credential(&state)?;
+        // Where somebody may have spoken in what is erased, now or later, the log alone does not tell whether anybody did.
+        if inherits || !state.is_vouched() {
+            self.leave_residue(&state);
+        }
         if let Some(predecessor) = predecessor {
             self.set_credential(&predecessor)?;
         }
@@ -477,10 +483,7 @@ impl Draft<'_> {
             if target.kind == Kind::Status && state.status() != Status::Revoked {
                 return Err(AppendError::Erasure(ErasureRefusal::CredentialCanAct).into());
             }
-            self.set(Key::Residue(id), state.to_bytes());
-            // Once more under its own key: a view that is made again from entries gets it from the journal's tail, where
-            // the opening that made it is gone.
-            self.set(Key::Credential(id), state.to_bytes());
+            self.leave_residues(&state)?;
         }
         let opening = Erasure { index: index.get(), reason: reason.to_owned() }.opening(draw.salt);
         let opening = opening.to_bytes();
@@ -508,6 +511,30 @@ impl Draft<'_> {
 
     fn set(&mut self, key: Key, value: Vec<u8>) {
         self.changed.insert(key, value);
+    }
+
+    /// Keeps a credential's state, and those of its successors, for a view that is made again: what is erased may be the
+    /// record that spoke for one, and what nobody can be seen to have spoken for is in doubt to whoever reads the log.
+    fn leave_residues(&mut self, state: &CredentialState) -> Result<(), No> {
+        self.leave_residue(state);
+        let mut line = BTreeSet::from([state.credential().id()]);
+        // In the order in which they were issued: a successor comes after what it succeeds.
+        for id in self.credentials_of(&state.credential().claims().subject).or_stop()? {
+            let Some(state) = self.credential(&id).or_stop()? else { continue };
+            if state.credential().claims().predecessor.is_some_and(|before| line.contains(&before)) {
+                self.leave_residue(&state);
+                line.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_residue(&mut self, state: &CredentialState) {
+        let id = state.credential().id();
+        self.set(Key::Residue(id), state.to_bytes());
+        // Once more under its own key: a view that is made again from entries gets it from the journal's tail, where
+        // the opening that made it is gone.
+        self.set(Key::Credential(id), state.to_bytes());
     }
 
     /// A credential's state; and what is left of it, where a record of it was erased.

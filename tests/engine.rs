@@ -818,6 +818,132 @@ async fn a_torn_round_that_the_tiles_know_of_stops_the_start() {
     }
 }
 
+/// Somebody's next credential, and the record by which the one before speaks for it.
+fn successor(engine: &Engine, rig: &Rig, person: &Person, name: &str) -> (Person, support::people::Draft) {
+    let mut next = Person::new(name, P1);
+    next.claims.subject = person.claims.subject;
+    next.claims.predecessor = Some(person.id());
+    next.claims.ordinal = person.claims.ordinal + 1;
+    let mut add = draft(engine, rig, person);
+    add.document.class = scal3::instruction::CLASS_ADD.into();
+    add.document.fields.truncate(1);
+    add.document.fields[0].name = "credential".into();
+    add.document.fields[0].value = scal3::instruction::Value::Bytes(next.id().0.to_vec());
+    add.metadata.class = add.document.class.clone();
+    (next, add)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_view_has_the_successors_whose_record_was_erased() {
+    let rig = Rig::new();
+    let engine = rig.start().await;
+    let person = active(&engine, &rig, "Ada").await;
+    let erase = async |engine: &Engine, index| {
+        let erasure = Submission::Erasure { index, reason: "asked for".into() };
+        engine.append(erasure, Until::Integrated).await.unwrap();
+    };
+    // Erased after the successor was issued, and before.
+    let (second, add) = successor(&engine, &rig, &person, "second phone");
+    let spoken = send(&engine, add.opening()).await.unwrap();
+    issue(&engine, &second).await.unwrap();
+    send(&engine, draft(&engine, &rig, &second).opening()).await.unwrap();
+    // A snapshot that does not know of the erasures.
+    engine.shutdown().await;
+    drop(engine);
+    let engine = rig.open().await;
+    erase(&engine, spoken.index).await;
+    send(&engine, draft(&engine, &rig, &second).opening()).await.unwrap();
+    let (third, add) = successor(&engine, &rig, &second, "third phone");
+    let spoken = send(&engine, add.opening()).await.unwrap();
+    erase(&engine, spoken.index).await;
+    issue(&engine, &third).await.unwrap();
+    send(&engine, draft(&engine, &rig, &third).opening()).await.unwrap();
+    // Nobody speaks for this one. That another's record is erased does not change it.
+    let other = active(&engine, &rig, "Ben").await;
+    let record = send(&engine, draft(&engine, &rig, &other).opening()).await.unwrap();
+    erase(&engine, record.index).await;
+    let (alone, _) = successor(&engine, &rig, &other, "Ben's new phone");
+    issue(&engine, &alone).await.unwrap();
+    let people = [&person, &second, &third, &other, &alone];
+    let states = people.map(|person| engine.credential(&person.id()).unwrap().unwrap());
+    // What a kill leaves, with a lost view: the residue is in the journal's tail only.
+    let image = rig.beside("image");
+    copy_tree(&rig.dir, &image);
+    engine.shutdown().await;
+    drop(engine);
+    std::fs::remove_dir_all(rig.dir.join("view")).unwrap();
+    for killed in [false, true] {
+        if killed {
+            std::fs::remove_dir_all(image.join("view")).unwrap();
+            std::fs::remove_dir_all(&rig.dir).unwrap();
+            copy_tree(&image, &rig.dir);
+        }
+        let engine = rig.open().await;
+        for (person, state) in people.iter().zip(&states) {
+            assert_eq!(engine.credential(&person.id()).unwrap().as_ref(), Some(state), "killed: {killed}");
+        }
+        send(&engine, draft(&engine, &rig, &third).opening()).await.unwrap();
+        engine.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_is_no_erasure_to_a_rebuild() {
+    let rig = Rig::new();
+    let engine = rig.start().await;
+    let erased = engine.append(event("erased"), Until::Integrated).await.unwrap();
+    engine.append_batch((0..300).map(|i| event(&format!("event {i}"))).collect(), Until::Integrated).await;
+    let erasure = Submission::Erasure { index: erased.index, reason: "asked for".into() };
+    engine.append(erasure, Until::Integrated).await.unwrap();
+    engine.shutdown().await;
+    drop(engine);
+    recovery::rebuild(&rig.config(), &mut |_, _| {}).unwrap();
+
+    let keys = rig.dir.join("openings.keys");
+    let whole = std::fs::read(&keys).unwrap();
+    let mut bytes = whole.clone();
+    bytes[32 * 7..32 * 9].fill(0);
+    std::fs::write(&keys, bytes).unwrap();
+    let lost = |refused: OpenError| {
+        let key_lost =
+            matches!(refused, OpenError::Rebuild(solelog::rebuild::RebuildError::KeyLost { index: 7, count: 2 }));
+        assert!(key_lost, "{refused}");
+    };
+    lost(recovery::rebuild(&rig.config(), &mut |_, _| {}).unwrap_err());
+    // The view was begun and not finished, so a start does not take it for one.
+    lost(Engine::open(rig.config()).await.err().unwrap());
+    std::fs::write(&keys, whole).unwrap();
+    let engine = rig.open().await;
+    assert_eq!(engine.opening(erased.index).unwrap(), Shown::Erased);
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_verifies_every_record_in_portions() {
+    let rig = Rig::new();
+    let engine = rig.start().await;
+    let person = active(&engine, &rig, "Ada").await;
+    for portion in 0..5 {
+        send(&engine, draft(&engine, &rig, &person).opening()).await.unwrap();
+        let batch = (0..1000).map(|i| event(&format!("event {portion} {i}"))).collect();
+        for answer in engine.append_batch(batch, Until::Sequenced).await {
+            answer.unwrap();
+        }
+    }
+    let last = draft(&engine, &rig, &person);
+    let answer = send(&engine, last.opening()).await.unwrap();
+    let state = engine.credential(&person.id()).unwrap();
+    engine.shutdown().await;
+    drop(engine);
+    recovery::rebuild(&rig.config(), &mut |_, _| {}).unwrap();
+    let engine = rig.open().await;
+    assert_eq!(engine.credential(&person.id()).unwrap(), state);
+    assert_eq!(engine.lookup(&last.metadata.index_key).unwrap(), Some(answer.index));
+    assert_eq!(send(&engine, last.opening()).await.unwrap().index, answer.index);
+    send(&engine, draft(&engine, &rig, &person).opening()).await.unwrap();
+    engine.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_could_read_again_is_not_appended() {
     let rig = Rig::new();

@@ -186,6 +186,11 @@ impl Fold {
         self.credentials.iter().filter(|(_, followed)| !followed.in_doubt).map(|(id, followed)| (id, &followed.state))
     }
 
+    /// Those of which the log alone does not tell whether they may act, as far as it tells.
+    pub fn in_doubt(&self) -> impl Iterator<Item = (&Hash, &CredentialState)> {
+        self.credentials.iter().filter(|(_, followed)| followed.in_doubt).map(|(id, followed)| (id, &followed.state))
+    }
+
     /// The entries without an opening that no erasure has named so far, ascending. An opening that was neither given nor
     /// erased is one that somebody keeps back.
     pub fn unexplained(&self) -> impl Iterator<Item = u64> {
