@@ -406,7 +406,8 @@ impl Draft<'_> {
         if let Some(index) = self.index_at(&enrolment).or_stop()? {
             return Err(AppendError::AlreadyIssued(index).into());
         }
-        let erased_before = credential.claims().predecessor.map(|id| self.get(&Key::Residue(id))).transpose().or_stop()?;
+        let erased_before =
+            credential.claims().predecessor.map(|id| self.get(&Key::Residue(id))).transpose().or_stop()?;
         let inherits = erased_before.flatten().is_some();
         let subject = Key::Subject(credential.claims().subject);
         let before = self.get(&subject).or_stop()?;

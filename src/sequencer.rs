@@ -135,17 +135,27 @@ impl Space {
 
 impl Sequencer {
     /// Works until the queue is closed and empty, or until the log dies.
-    pub fn run(mut self) {
+    pub fn run(self) {
+        let mut queue = self.work();
+        // After a death, what comes is dropped, so that whoever waits for it learns of it. A queue whose reader is gone
+        // would keep what was sent while the reader went, and its sender would wait for ever.
+        while let Some(waiting) = queue.blocking_recv() {
+            drop(waiting);
+        }
+    }
+
+    fn work(mut self) -> mpsc::UnboundedReceiver<Waiting> {
         let mut kept_back = VecDeque::new();
         while let Some(taken) = self.take(&mut kept_back) {
             if self.progress.is_dead() {
-                return;
+                break;
             }
             if let Err(fault) = self.turn(taken) {
                 self.progress.die(fault);
-                return;
+                break;
             }
         }
+        self.queue
     }
 
     /// Waits for a submission, then takes all that wait, as far as they fit into one round.
