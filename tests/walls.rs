@@ -14,10 +14,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("solelog-tlog", &[]),
     ("solelog-scal3", &["solelog-tlog"]),
     ("solelog-threshold", &["solelog-tlog", "solelog-scal3"]),
+    ("solelog-verifier", &["solelog-scal3"]),
     ("solelog-witness", &["solelog-tlog"]),
     ("solelog-monitor", &["solelog-tlog", "solelog-scal3"]),
     ("solelog-client", &["solelog-tlog", "solelog-scal3", "solelog-threshold"]),
 ];
+
+/// The only files of the workspace in which `unsafe` may stand: all in the engine that verifies signatures.
+const UNSAFE: &[&str] = &["src/verifier/aws_lc.rs"];
 
 /// The only files and folders of the server in which it may speak to the programs that judge it.
 const STAGE: &[&str] = &["src/cli/demo.rs", "src/cli/demo/", "src/cli/dev.rs", "src/cli/stage.rs", "src/cli/cast.rs"];
@@ -59,8 +63,9 @@ fn each_crate_uses_only_what_its_wall_allows() {
 fn the_server_meets_its_judges_only_on_the_stage() {
     for file in rust_files(&root().join("src")) {
         let name = relative(&file);
-        let crate_inside =
-            ["src/tlog/", "src/scal3/", "src/threshold/", "src/client/"].iter().any(|c| name.starts_with(c));
+        let crate_inside = ["src/tlog/", "src/scal3/", "src/threshold/", "src/verifier/", "src/client/"]
+            .iter()
+            .any(|c| name.starts_with(c));
         if crate_inside || STAGE.iter().any(|place| name.starts_with(place)) {
             continue;
         }
@@ -92,7 +97,7 @@ fn the_cores_have_no_world() {
 }
 
 #[test]
-fn every_member_forbids_unsafe_code() {
+fn every_member_but_one_forbids_unsafe_code() {
     for manifest in [
         "Cargo.toml",
         "src/tlog/Cargo.toml",
@@ -108,6 +113,33 @@ fn every_member_forbids_unsafe_code() {
     }
     let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("manifest");
     assert!(text.contains("unsafe_code = \"forbid\""));
+    let text = std::fs::read_to_string(root().join("src/verifier/Cargo.toml")).expect("manifest");
+    for lint in ["unsafe_code = \"deny\"", "unsafe_op_in_unsafe_fn = \"deny\"", "undocumented_unsafe_blocks = \"deny\""]
+    {
+        assert!(text.contains(lint), "the verifier must say {lint}");
+    }
+}
+
+#[test]
+fn unsafe_code_stands_in_the_named_files_only() {
+    let files = ["src", "witness", "monitor", "loadtest", "tests", "benches", "fuzz"];
+    let files: Vec<PathBuf> = files.iter().flat_map(|folder| rust_files(&root().join(folder))).collect();
+    let stands = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).expect("source");
+        // In two pieces, so that this file does not name itself.
+        let word = concat!("uns", "afe ");
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(word))
+    };
+    let found: BTreeSet<String> = files.iter().filter(|file| stands(file)).map(|file| relative(file)).collect();
+    let named: BTreeSet<String> = UNSAFE.iter().map(ToString::to_string).collect();
+    assert_eq!(found, named);
+}
+
+/// aws-lc-rs brings a libcrypto, and the verifier calls into the same one. With two versions there would be two.
+#[test]
+fn there_is_one_libcrypto() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    assert_eq!(lock.matches("name = \"aws-lc-sys\"").count(), 1, "aws-lc-rs and aws-lc-sys must move together");
 }
 
 /// A path in backticks is a promise that the file is there.

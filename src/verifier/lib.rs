@@ -1,0 +1,23 @@
+//! Verification of many records at once: the engine behind [`scal3::batch::VerifyBatch`].
+//!
+//! ```text
+//! jobs ─▶ Engine ─▶ verdicts        the same that Job::verify gives, in the order of the jobs
+//!           └─ portable   AWS-LC, one equation after another; every processor
+//! ```
+//! An [`Engine`] is chosen once, at start, and shared by all threads. The engines differ in speed and in nothing else.
+//!
+//! Everything here is computed from public keys, signatures and messages, in variable time. **Nothing in this crate may
+//! ever be given a secret.**
+//!
+//! This is the only crate of the project in which `unsafe` may stand. It stands in `aws_lc` (calls into AWS-LC).
+
+mod aws_lc;
+mod curve;
+mod engine;
+mod known;
+mod portable;
+mod self_test;
+
+pub use engine::{Choice, Engine, EngineError, KEY_TABLES, UnknownChoice};
+pub use portable::Portable;
+pub use self_test::WrongAnswer;
