@@ -10,57 +10,8 @@
 //! log and a place in it. So whoever holds one knows that the instruction cannot be taken back or denied: to execute
 //! something that is not in the log is not forbidden here, it does not compile.
 //!
-//! It cannot be made by hand:
-//!
-//! ```compile_fail,E0451
-//! use solelog::execution::Published;
-//! fn forge(real: Published, index: tlog::LeafIndex) -> Published {
-//!     Published { index, ..real }
-//! }
-//! ```
-//!
-//! nor asked for from outside:
-//!
-//! ```compile_fail,E0624
-//! fn ask(engine: &solelog::engine::Engine, index: tlog::LeafIndex) {
-//!     let _ = solelog::execution::Published::read(engine, index);
-//! }
-//! ```
-//!
-//! nor kept for a second time:
-//!
-//! ```compile_fail,E0277
-//! fn needs_clone<T: Clone>() {}
-//! needs_clone::<solelog::execution::Published>();
-//! ```
-//!
-//! ```compile_fail,E0382
-//! use solelog::execution::{Executor, Published};
-//! fn twice(executor: &dyn Executor, published: Published) {
-//!     let _ = executor.execute(published);
-//!     let _ = executor.execute(published);
-//! }
-//! ```
-//!
-//! and nothing that comes before it is enough:
-//!
-//! ```compile_fail,E0308
-//! fn early(executor: &dyn solelog::execution::Executor, verified: solelog::submission::Verified) {
-//!     let _ = executor.execute(verified);
-//! }
-//! ```
-//!
-//! ```compile_fail,E0308
-//! fn early(executor: &dyn solelog::execution::Executor, authorized: scal3::verify::Authorized) {
-//!     let _ = executor.execute(authorized);
-//! }
-//! ```
-//!
-//! ```compile_fail,E0308
-//! fn early(executor: &dyn solelog::execution::Executor, appended: solelog::submission::Appended) {
-//!     let _ = executor.execute(appended.index);
-//! }
-//! ```
+//! It cannot be made by hand, asked for from outside, kept for a second time or used twice, and nothing that comes before it
+//! is enough for an executor. `tests/unlogged.rs` shows each, with the compiler's words.
 
 use std::fmt;
 
