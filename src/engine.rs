@@ -482,6 +482,11 @@ impl Engine {
         Ok(self.shared.ledger.index_at(&Key::Outcome(*authorisation))?)
     }
 
+    /// Whether it takes no more appends, because it was shut down or has stopped on a fault.
+    pub fn is_shut(&self) -> bool {
+        self.shared.progress.is_dead() || self.shared.queue.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Appends what the provider writes about a subscriber.
     pub async fn about(&self, about: About, until: Until) -> Result<Appended, AppendError> {
         self.append(Submission::About(about), until).await

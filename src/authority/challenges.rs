@@ -4,6 +4,7 @@
 //! open ──► (random, D, E) to the device          at most 8 per credential, 120 s
 //! peek ──► what the public checks need           as often as anybody asks; nothing is spent
 //! take ──► the nonce seed                        once: whoever is second finds it spent
+//! forget ► the seeds of what has expired wiped   on a timer, whether or not anybody asks for anything
 //! ```
 //!
 //! A seed that answered two passes gives the provider's share away, so it leaves here once and by value, and it is in no
@@ -89,21 +90,30 @@ struct State {
     /// All slots, the oldest first: they expire in this order.
     queue: VecDeque<(u64, Hash)>,
     bytes: usize,
+    closed: bool,
 }
 
 struct Slot {
     credential: Hash,
-    /// Gone when it was taken: then all that is known is that it was spent.
-    open: Option<(Arc<Opened>, NonceSeed)>,
+    held: Held,
     expires_ms: u64,
     bytes: usize,
+}
+
+enum Held {
+    /// The seed is here.
+    Open(Arc<Opened>, NonceSeed),
+    /// It was taken.
+    Spent,
+    /// Nobody took it in time, and it is wiped.
+    Expired,
 }
 
 /// What an open slot holds beside the instruction, about.
 const SLOT: usize = 1024;
 
-/// What a spent one holds.
-const SPENT: usize = 160;
+/// What one holds that is open no more.
+const CLOSED: usize = 160;
 
 /// How long it is known of a challenge that it has expired, or was spent. After that it is one that was never open.
 const REMEMBERED_MS: u64 = 60_000;
@@ -128,7 +138,7 @@ impl Challenges {
             return Err(FullError::Credential { open });
         }
         let bytes = SLOT + length;
-        if state.bytes + bytes > self.limits.bytes {
+        if state.closed || state.bytes + bytes > self.limits.bytes {
             return Err(FullError::All);
         }
         let challenge = *opened.session.challenge();
@@ -136,7 +146,7 @@ impl Challenges {
         state.of.entry(opened.credential).or_default().push(challenge);
         let (credential, expires_ms) = (opened.credential, opened.expires_ms);
         state.queue.push_back((expires_ms, challenge));
-        state.slots.insert(challenge, Slot { credential, open: Some((Arc::new(opened), seed)), expires_ms, bytes });
+        state.slots.insert(challenge, Slot { credential, held: Held::Open(Arc::new(opened), seed), expires_ms, bytes });
         Ok(())
     }
 
@@ -152,11 +162,12 @@ impl Challenges {
         let mut state = self.lock();
         let slot = state.slots.get_mut(challenge).ok_or(ChallengeError::Unknown)?;
         slot.check(now_ms)?;
-        let (_, seed) = slot.open.take().ok_or(ChallengeError::Spent)?;
-        // The instruction is not needed any more, and its place is somebody else's.
-        let freed = std::mem::replace(&mut slot.bytes, SPENT) - SPENT;
+        let (held, freed) = slot.close(Held::Spent);
         state.bytes -= freed;
-        Ok(seed)
+        match held {
+            Held::Open(_, seed) => Ok(seed),
+            Held::Spent | Held::Expired => Err(ChallengeError::Spent),
+        }
     }
 
     /// The open challenge of a credential for an instruction of which as much is shown, if there is one: the same question
@@ -173,9 +184,19 @@ impl Challenges {
         state.of(credential).filter_map(|slot| slot.check(now_ms).ok()).find(fits).map(Arc::clone)
     }
 
-    /// Forgets what expired long ago, and wipes the seeds that nobody took.
+    /// Wipes the seeds of what has expired, and forgets what expired long ago.
     pub fn forget(&self, now_ms: u64) {
         self.lock().forget(now_ms);
+    }
+
+    /// Wipes all of it, and opens no more.
+    pub fn close(&self) {
+        *self.lock() = State { closed: true, ..State::default() };
+    }
+
+    /// How many seeds are in memory.
+    pub fn seeds(&self) -> usize {
+        self.lock().slots.values().filter(|slot| matches!(slot.held, Held::Open(..))).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -185,8 +206,18 @@ impl Challenges {
 
 impl Slot {
     fn check(&self, now_ms: u64) -> Result<&Arc<Opened>, ChallengeError> {
-        let (opened, _) = self.open.as_ref().ok_or(ChallengeError::Spent)?;
-        if now_ms > self.expires_ms { Err(ChallengeError::Expired) } else { Ok(opened) }
+        match &self.held {
+            Held::Spent => Err(ChallengeError::Spent),
+            Held::Expired => Err(ChallengeError::Expired),
+            Held::Open(..) if now_ms > self.expires_ms => Err(ChallengeError::Expired),
+            Held::Open(opened, _) => Ok(opened),
+        }
+    }
+
+    /// Lets go of what it holds. The instruction is not needed any more, and its bytes are somebody else's: so many.
+    fn close(&mut self, held: Held) -> (Held, usize) {
+        let freed = std::mem::replace(&mut self.bytes, CLOSED) - CLOSED;
+        (std::mem::replace(&mut self.held, held), freed)
     }
 }
 
@@ -195,8 +226,14 @@ impl State {
         self.of.get(credential).into_iter().flatten().filter_map(|challenge| self.slots.get(challenge))
     }
 
-    /// Forgets what expired long ago, and wipes the seeds that nobody took.
+    /// Wipes the seeds of what has expired, and forgets what expired long ago.
     fn forget(&mut self, now_ms: u64) {
+        let expired = self.queue.iter().take_while(|(expires_ms, _)| now_ms > *expires_ms);
+        for (_, challenge) in expired {
+            let slot = self.slots.get_mut(challenge).filter(|slot| matches!(slot.held, Held::Open(..)));
+            // Dropping the seed wipes it.
+            self.bytes -= slot.map_or(0, |slot| slot.close(Held::Expired).1);
+        }
         while let Some((expires_ms, challenge)) = self.queue.front().copied() {
             if expires_ms.saturating_add(REMEMBERED_MS) >= now_ms {
                 return;
@@ -263,6 +300,31 @@ mod tests {
         challenges.take(&one, 0).expect("open");
         open(&challenges, 1, 3, 0).expect("one was answered");
         open(&challenges, 1, 4, 1001).expect("the others have expired");
+    }
+
+    #[test]
+    fn a_seed_that_nobody_took_is_gone_when_its_time_is_and_is_known_to_have_expired() {
+        let challenges = Challenges::new(LIMITS);
+        let (one, taken) = (open(&challenges, 1, 1, 0).expect("room"), open(&challenges, 1, 2, 0).expect("room"));
+        challenges.take(&taken, 0).expect("open");
+        challenges.forget(1000);
+        assert_eq!(challenges.seeds(), 1);
+        challenges.forget(1001);
+        assert_eq!((challenges.seeds(), challenges.lock().bytes), (0, 2 * CLOSED));
+        assert_eq!(challenges.take(&one, 1001).err(), Some(ChallengeError::Expired));
+        assert_eq!(challenges.take(&one, 1000).err(), Some(ChallengeError::Expired), "a clock that goes back");
+        assert_eq!(challenges.take(&taken, 1001).err(), Some(ChallengeError::Spent));
+        challenges.forget(LIMITS.open_ms + REMEMBERED_MS + 1);
+        assert_eq!((challenges.take(&one, 0).err(), challenges.lock().bytes), (Some(ChallengeError::Unknown), 0));
+    }
+
+    #[test]
+    fn when_it_is_closed_nothing_is_left_and_nothing_is_opened() {
+        let challenges = Challenges::new(LIMITS);
+        let one = open(&challenges, 1, 1, 0).expect("room");
+        challenges.close();
+        assert_eq!((challenges.seeds(), challenges.take(&one, 0).err()), (0, Some(ChallengeError::Unknown)));
+        assert_eq!(open(&challenges, 1, 2, 0), Err(FullError::All));
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub mod strangers;
 pub mod ticket;
 pub mod turns;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use scal3::state::CredentialState;
 use tlog::tree::LeafIndex;
@@ -44,6 +45,9 @@ use crate::execution::Execution;
 use crate::history::ReadError;
 use crate::keys::KeyStore;
 use crate::submission::Allowance;
+
+/// How often it is looked for seeds of challenges that nobody answered.
+const WIPE_EVERY: Duration = Duration::from_secs(1);
 
 /// How the authority works.
 #[derive(Debug, Clone)]
@@ -103,7 +107,8 @@ pub enum KeptReadError {
 }
 
 impl Authority {
-    /// An authority over this log, with these keys.
+    /// An authority over this log, with these keys. It must be made in a runtime: a task of its own wipes the seeds of
+    /// challenges that nobody answered in time, until the authority is gone or the log has stopped.
     pub fn new(
         engine: Engine,
         keys: Arc<dyn KeyStore>,
@@ -111,19 +116,23 @@ impl Authority {
         clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Authority {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Authority {
-            inner: Arc::new(Inner {
-                challenges: Challenges::new(settings.challenges),
-                strangers: Strangers::new(settings.strangers),
-                turns: Turns::default(),
-                cores: Arc::new(Semaphore::new(cores)),
-                engine,
-                keys,
-                settings,
-                clock,
-            }),
-            execution: Arc::default(),
-        }
+        let inner = Arc::new(Inner {
+            challenges: Challenges::new(settings.challenges),
+            strangers: Strangers::new(settings.strangers),
+            turns: Turns::default(),
+            cores: Arc::new(Semaphore::new(cores)),
+            engine,
+            keys,
+            settings,
+            clock,
+        });
+        tokio::spawn(wipe(Arc::downgrade(&inner)));
+        Authority { inner, execution: Arc::default() }
+    }
+
+    /// How many nonce seeds are in memory: of challenges that are open.
+    pub fn seeds(&self) -> usize {
+        self.inner.challenges.seeds()
     }
 
     /// The log.
@@ -182,6 +191,23 @@ impl Authority {
                 // The runtime is being shut down, and this future with it.
                 Err(_) => std::future::pending().await,
             },
+        }
+    }
+}
+
+/// Wipes what has expired, again and again. It holds nothing in between, so the last clone of an authority that goes takes all
+/// seeds with it, and this task finds nobody.
+async fn wipe(authority: Weak<Inner>) {
+    let mut tick = tokio::time::interval(WIPE_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(inner) = authority.upgrade() else { return };
+        inner.challenges.forget((inner.clock)());
+        if inner.engine.is_shut() {
+            // The log takes nothing any more, so no seed has a use.
+            inner.challenges.close();
+            return;
         }
     }
 }
