@@ -225,8 +225,8 @@ fn state(data: &[u8]) {
         state.status(),
         state.next_status_key(),
         state.provider_place(),
-        state.has_room_for(&id),
-        state.speaks_for(&id),
+        state.has_room_for(&id, 1),
+        state.speaks_for(&id, 1),
     );
     // The record of a stranger is none of this credential's, whatever its state.
     let place = place(&ONE.metadata);

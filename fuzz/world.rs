@@ -231,7 +231,7 @@ impl<P: Profile> World<P> {
         };
         let credential = claims.with_signature(&sign(&ISSUING, &claims.to_be_signed()));
         let credential = Credential::open(&credential, &IssuingKey::parse(&issuer).expect("a point")).expect("issued");
-        let state = CredentialState::issue(credential.clone(), 1, None, false).expect("a first credential");
+        let state = CredentialState::issue(credential.clone(), 1, 0, None, false).expect("a first credential");
 
         let name = instruction::Value::Text("phone".into());
         let fields = vec![Field { salt: [0x3b; 16], name: "device".into(), value: name }];

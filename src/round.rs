@@ -413,7 +413,7 @@ impl Draft<'_> {
         let before = self.get(&subject).or_stop()?;
         let known = before.is_some();
         let index = self.next()?;
-        let state = CredentialState::issue(credential, index.get(), predecessor.as_mut(), known)
+        let state = CredentialState::issue(credential, index.get(), self.time_ms, predecessor.as_mut(), known)
             .map_err(|e| AppendError::from(CredentialRefusal::Issue(e)))?;
         if !unvouched && !state.is_vouched() {
             return Err(AppendError::from(CredentialRefusal::NotSpokenFor).into());

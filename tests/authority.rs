@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use device::*;
 use scal3::attempts::Attempt;
@@ -368,6 +369,58 @@ async fn a_new_pin_is_a_successor_that_the_old_credential_authorises() {
     let ids: Vec<Hash> = authority.of_subject(&subject).unwrap().iter().map(|state| state.credential().id()).collect();
     assert_eq!(ids, [old.id, new.id]);
     fold(authority.engine());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seeds_that_nobody_took_are_wiped_although_nobody_asks_for_anything() {
+    let house = House::new(Rig::new());
+    let authority = house.open().await;
+    let mut device = Device::<Profile1>::enrol(&authority, "12345").await;
+    device.activate(&authority, &house.rig, "12345").await;
+    let wiped = async || {
+        while authority.seeds() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    device.intent(&authority, &payment("x")).await.unwrap();
+    house.rig.tick(60_000);
+    device.intent(&authority, &payment("y")).await.unwrap();
+    house.rig.tick(60_001);
+    while authority.seeds() > 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(authority.seeds(), 1, "the second is still open");
+    house.rig.tick(60_000);
+    wiped().await;
+    device.intent(&authority, &payment("z")).await.unwrap();
+    assert_eq!(authority.seeds(), 1);
+    authority.engine().shutdown().await;
+    wiped().await;
+    device.intent(&authority, &payment("z")).await.unwrap_err();
+    assert_eq!(authority.seeds(), 0, "a log that has stopped opens none");
+}
+
+/// What a successor's predecessor speaks for is what is issued, whatever has become of the settings in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_is_signed_when_it_is_logged_and_says_what_it_said_when_it_waited() {
+    let mut house = House::new(Rig::new());
+    let authority = house.open().await;
+    let mut old = Device::<Profile1>::enrol(&authority, "12345").await;
+    old.activate(&authority, &house.rig, "12345").await;
+    let (new, enrolled) = Device::<Profile1>::deal(&authority, "99999", Some(old.id), false).await.unwrap();
+    let Enrolled::Waits { claims } = enrolled else { panic!("nobody has spoken for it") };
+    let add = document(CLASS_ADD, "credential", Value::Bytes(claims.id().0.to_vec()));
+    old.authorise(&authority, &house.rig, &add, "12345").await.unwrap();
+    authority.engine().shutdown().await;
+    drop(authority);
+
+    house.settings.issuer = "Another Name".into();
+    house.settings.credential_ms /= 2;
+    let authority = house.open().await;
+    let issued = authority.complete(new.enrolment_id, new.dealt(&authority)).await.unwrap();
+    let Enrolled::Issued { credential, .. } = issued else { panic!("it waits") };
+    assert_eq!(credential.claims(), &*claims);
+    assert!(authority.engine().credential(&claims.id()).unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,8 +52,17 @@ fn kept(data: &[u8]) {
 }
 
 fn good_ticket() -> Vec<u8> {
-    let ticket =
-        Ticket { epoch: 0, issued_ms: NOW_MS, subject: Hash([3; 32]), predecessor: None, ordinal: 0, recovers: false };
+    let ticket = Ticket {
+        epoch: 0,
+        issued_ms: NOW_MS,
+        not_after_ms: NOW_MS + 1,
+        subject: Hash([3; 32]),
+        provider: Hash([4; 32]),
+        predecessor: None,
+        ordinal: 0,
+        recovers: false,
+        issuer: "Example Trust".into(),
+    };
     ticket.to_bytes(&keys(), &ENROLMENT).expect("keys")
 }
 

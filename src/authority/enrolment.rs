@@ -8,7 +8,8 @@
 //!
 //! Nothing is remembered between the two steps, and the second may be asked again: the same ticket from the same device
 //! gives the same credential, issued once. A successor waits until its predecessor has authorised it: then the same
-//! request is simply sent again.
+//! request is simply sent again. The issuing key signs when nothing is left to wait for, and what it signs leaves here once
+//! the log has it: so whoever holds a signed credential finds it in the log.
 
 use scal3::credential::Credential;
 use scal3::index_key::{LabelSecret, Stream, StreamKey};
@@ -63,15 +64,25 @@ pub enum Enrolled {
     /// The credential stands in the log.
     Issued {
         /// The credential.
-        credential: Credential,
+        credential: Box<Credential>,
         /// Its entry.
         appended: Appended,
     },
     /// The predecessor has not authorised it yet, by a record of class `credential.add` that names it.
     Waits {
-        /// The credential, signed and not issued.
-        credential: Credential,
+        /// What the credential will say. Nobody has signed it.
+        claims: Box<Claims>,
     },
+}
+
+/// What a device brought, found to hold.
+struct Held {
+    ticket: Ticket,
+    claims: Claims,
+    /// What is kept, sealed.
+    kept: Vec<u8>,
+    /// The key of the provider's stream.
+    stream: StreamKey,
 }
 
 /// Why nobody is enrolled.
@@ -122,9 +133,13 @@ impl Authority {
                 None => None,
             };
             let claims = before.as_ref().map(|state| state.credential().claims());
+            let issued_ms = authority.now();
             let ticket = Ticket {
                 epoch: inner.keys.epoch(),
-                issued_ms: authority.now(),
+                issued_ms,
+                not_after_ms: issued_ms.saturating_add(inner.settings.credential_ms),
+                provider: inner.keys.issuing_key().provider(),
+                issuer: inner.settings.issuer.clone(),
                 subject: claims.map_or_else(|| Hash(random()), |claims| claims.subject),
                 predecessor,
                 ordinal: claims.map_or(0, |claims| claims.ordinal.saturating_add(1)),
@@ -144,38 +159,50 @@ impl Authority {
     /// Finishes an enrolment. Checks everything that the device brought before anything is issued.
     pub async fn complete(&self, enrolment_id: Hash, dealt: Dealt) -> Result<Enrolled, EnrolError> {
         let authority = self.clone();
-        let (credential, kept, stream, recovers) = self
+        let held = self
             .blocking(move || match dealt.profile {
-                RecordProfile::EcSdsa => authority.credential::<Profile1>(enrolment_id, dealt),
-                RecordProfile::Transcript => authority.credential::<Profile2>(enrolment_id, dealt),
+                RecordProfile::EcSdsa => authority.check::<Profile1>(enrolment_id, dealt),
+                RecordProfile::Transcript => authority.check::<Profile2>(enrolment_id, dealt),
             })
             .await?;
-        let engine = &self.inner.engine;
-        let id = credential.id();
-        let submission = if engine.credential(&id)?.is_some() {
-            // It was issued before, and the answer was lost.
-            Submission::Credential(Box::new(credential.clone()))
-        } else {
-            if let Some(before) = credential.claims().predecessor {
-                let before = engine.credential(&before)?.ok_or(EnrolError::Predecessor)?;
-                let spoken_for = before.speaks_for(&id) && before.status() == Status::Active;
-                if !recovers && !spoken_for {
-                    return Ok(Enrolled::Waits { credential });
-                }
+        let Held { ticket, claims, kept, stream } = held;
+        let (engine, id) = (&self.inner.engine, claims.id());
+        if let Some(state) = engine.credential(&id)? {
+            // It was issued before, and the answer was lost. It is given again, also when the ticket has expired since.
+            let credential = Box::new(state.credential().clone());
+            let again = Submission::Credential(credential.clone());
+            let appended = engine.append(again, Until::Integrated).await?;
+            return Ok(Enrolled::Issued { credential, appended });
+        }
+        if ticket.is_expired(self.now()) {
+            return Err(TicketError::Expired.into());
+        }
+        if let Some(before) = claims.predecessor.filter(|_| !ticket.recovers) {
+            let before = engine.credential(&before)?.ok_or(EnrolError::Predecessor)?;
+            if !before.speaks_for(&id, self.now()) || before.status() != Status::Active {
+                return Ok(Enrolled::Waits { claims: Box::new(claims) });
             }
-            Submission::Enrolment { credential: Box::new(credential.clone()), kept, stream, recovers }
-        };
+        }
+        let authority = self.clone();
+        let credential = Box::new(self.blocking(move || authority.sign(&claims)).await?);
+        let submission =
+            Submission::Enrolment { credential: credential.clone(), kept, stream, recovers: ticket.recovers };
         let appended = engine.append(submission, Until::Integrated).await?;
         Ok(Enrolled::Issued { credential, appended })
     }
 
-    /// The credential for what a device brought, what is kept of it, the key of the provider's stream, and whether it
-    /// recovers.
-    fn credential<P: Profile>(
-        &self,
-        enrolment_id: Hash,
-        dealt: Dealt,
-    ) -> Result<(Credential, Vec<u8>, StreamKey, bool), EnrolError> {
+    /// The credential. Whoever calls this appends it, and shows it to nobody before.
+    fn sign(&self, claims: &Claims) -> Result<Credential, EnrolError> {
+        let keys = &self.inner.keys;
+        if claims.provider != keys.issuing_key().provider() {
+            return Err(TicketError::Rotated.into());
+        }
+        let signature = keys.sign_credential(&claims.to_be_signed())?;
+        self.inner.engine.read_credential(&claims.with_signature(&signature)).map_err(EnrolError::IssuingKey)
+    }
+
+    /// Everything that can be said of what a device brought, without the log's word.
+    fn check<P: Profile>(&self, enrolment_id: Hash, dealt: Dealt) -> Result<Held, EnrolError> {
         let (keys, engine) = (&*self.inner.keys, &self.inner.engine);
         let origin = engine.standing().origin().to_owned();
         let ticket = Ticket::open(&dealt.ticket, keys, &enrolment_id)?;
@@ -204,11 +231,10 @@ impl Authority {
         };
         ProviderShare::open(&context, &enrolment, &kem_key, &agreed)?;
 
-        let settings = &self.inner.settings;
         let claims = Claims {
             origin,
-            provider: keys.issuing_key().provider(),
-            issuer: settings.issuer.clone(),
+            provider: ticket.provider,
+            issuer: ticket.issuer.clone(),
             enrolment_id,
             subject: ticket.subject,
             profile: dealt.profile,
@@ -219,20 +245,9 @@ impl Authority {
             labels,
             attestation: "none".to_owned(),
             not_before_ms: ticket.issued_ms.saturating_sub(BEFORE_MS),
-            not_after_ms: ticket.issued_ms.saturating_add(settings.credential_ms),
+            not_after_ms: ticket.not_after_ms,
             predecessor: ticket.predecessor,
             ordinal: ticket.ordinal,
-        };
-        let id = claims.id();
-        let credential = match engine.credential(&id)? {
-            // A lost answer is given again, also when the ticket has expired since.
-            Some(state) => state.credential().clone(),
-            None if ticket.is_expired(self.now()) => return Err(TicketError::Expired.into()),
-            None => {
-                let signature = keys.sign_credential(&claims.to_be_signed())?;
-                let bytes = claims.with_signature(&signature);
-                engine.read_credential(&bytes).map_err(EnrolError::IssuingKey)?
-            }
         };
         let kept = Kept {
             epoch: ticket.epoch,
@@ -241,8 +256,8 @@ impl Authority {
             shares: dealt.shares,
             label_secret: dealt.label_secret,
         };
-        let sealed = kept.seal(keys, &enrolment_id, &id, random())?;
-        let stream = kept.stream(credential.claims());
-        Ok((credential, sealed, stream, ticket.recovers))
+        let sealed = kept.seal(keys, &enrolment_id, &claims.id(), random())?;
+        let stream = kept.stream(&claims);
+        Ok(Held { ticket, claims, kept: sealed, stream })
     }
 }

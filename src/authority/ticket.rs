@@ -1,13 +1,15 @@
 //! Tickets: what lets one device finish one enrolment, without the server remembering that it began.
 //!
 //! ```text
-//! ticket = epoch u32 ‖ issued_ms u64 ‖ subject[32] ‖ predecessor[32] or zeros ‖ ordinal u64 ‖ recovers u8 ‖ mac[32]
+//! ticket = epoch u32 ‖ issued_ms u64 ‖ not_after_ms u64 ‖ subject[32] ‖ provider[32] ‖ predecessor[32] or zeros
+//!          ‖ ordinal u64 ‖ recovers u8 ‖ issuer (text) ‖ mac[32]
 //! mac    = HMAC-SHA-256(KeyStore::derive(epoch, "ticket", enrolment id), everything before it)
 //! ```
 //!
 //! Whoever holds the ticket enrols, so the provider's backend hands it to the person whom it knows. It is good for
-//! [`GOOD_FOR_MS`]. Everything in a credential follows from ticket and device: the same two give the same claims, and a
-//! lost answer is asked for again.
+//! [`GOOD_FOR_MS`]. Everything in a credential follows from ticket and device, whatever the server's settings have become
+//! since: the same two give the same claims, so a predecessor knows for what it speaks, and a lost answer is asked for
+//! again.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use scal3::Hash;
@@ -18,23 +20,30 @@ use crate::keys::{KeyError, KeyStore};
 /// How long a ticket is good for. A successor's device authorises in between, and its person may have to find a phone.
 pub const GOOD_FOR_MS: u64 = 3_600_000;
 
-const BODY: usize = 4 + 8 + 32 + 32 + 8 + 1;
+/// All but the issuer and the mac.
+const FIXED: usize = 4 + 8 + 8 + 32 + 32 + 32 + 8 + 1;
 
 /// A ticket, as the server made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The master secret whose key the share is sealed to.
     pub epoch: u32,
     /// When it was made, milliseconds since 1970.
     pub issued_ms: u64,
+    /// Until when the credential will be valid.
+    pub not_after_ms: u64,
     /// The pseudonym of the person.
     pub subject: Hash,
+    /// The provider whose key will sign the credential.
+    pub provider: Hash,
     /// The credential that the new one succeeds.
     pub predecessor: Option<Hash>,
     /// How many credentials the person had before.
     pub ordinal: u64,
     /// Whether the predecessor can't speak for it, so that the provider will, with a reason that is logged.
     pub recovers: bool,
+    /// The provider's name in the credential.
+    pub issuer: String,
 }
 
 /// Why a ticket is not taken.
@@ -46,6 +55,9 @@ pub enum TicketError {
     /// Too old.
     #[error("the ticket has expired")]
     Expired,
+    /// The credential would be another provider's than the ticket says.
+    #[error("the provider signs with another key than when the ticket was made")]
+    Rotated,
     /// A key did not answer.
     #[error(transparent)]
     Key(KeyError),
@@ -63,10 +75,13 @@ impl Ticket {
         let mut bytes = [
             &self.epoch.to_be_bytes()[..],
             &self.issued_ms.to_be_bytes(),
+            &self.not_after_ms.to_be_bytes(),
             &self.subject.0,
+            &self.provider.0,
             &predecessor.0,
             &self.ordinal.to_be_bytes(),
             &[u8::from(self.recovers)],
+            self.issuer.as_bytes(),
         ]
         .concat();
         let mac = mac(keys, self.epoch, enrolment_id, &bytes)?.finalize().into_bytes();
@@ -81,10 +96,10 @@ impl Ticket {
 
     /// Reads a ticket that somebody presents for this enrolment. It may be too old: [`Ticket::is_expired`].
     pub fn open(bytes: &[u8], keys: &dyn KeyStore, enrolment_id: &Hash) -> Result<Ticket, TicketError> {
-        if bytes.len() != BODY + 32 {
+        let (body, presented) = bytes.split_last_chunk::<32>().ok_or(TicketError::NotOurs)?;
+        if body.len() < FIXED {
             return Err(TicketError::NotOurs);
         }
-        let (body, presented) = bytes.split_at(BODY);
         let epoch = u32::from_be_bytes(fixed(&body[..4])?);
         let mac = match mac(keys, epoch, enrolment_id, body) {
             Ok(mac) => mac,
@@ -94,14 +109,17 @@ impl Ticket {
         };
         // Compared in constant time.
         mac.verify_slice(presented).map_err(|_| TicketError::NotOurs)?;
-        let predecessor = Hash(fixed(&body[44..76])?);
+        let predecessor = Hash(fixed(&body[84..116])?);
         Ok(Ticket {
             epoch,
             issued_ms: u64::from_be_bytes(fixed(&body[4..12])?),
-            subject: Hash(fixed(&body[12..44])?),
+            not_after_ms: u64::from_be_bytes(fixed(&body[12..20])?),
+            subject: Hash(fixed(&body[20..52])?),
+            provider: Hash(fixed(&body[52..84])?),
             predecessor: Some(predecessor).filter(|id| *id != Hash([0; 32])),
-            ordinal: u64::from_be_bytes(fixed(&body[76..84])?),
-            recovers: body[84] == 1,
+            ordinal: u64::from_be_bytes(fixed(&body[116..124])?),
+            recovers: body[124] == 1,
+            issuer: String::from_utf8(body[FIXED..].to_vec()).map_err(|_| TicketError::NotOurs)?,
         })
     }
 }
@@ -130,10 +148,13 @@ mod tests {
         Ticket {
             epoch: 0,
             issued_ms: 1000,
+            not_after_ms: 2000,
             subject: Hash([3; 32]),
+            provider: Hash([6; 32]),
             predecessor,
             ordinal: 4,
             recovers: predecessor.is_some(),
+            issuer: "Example Wallet".into(),
         }
     }
 
@@ -142,7 +163,7 @@ mod tests {
         let keys = SoftKeys::generate().expect("randomness");
         for ticket in [ticket(None), ticket(Some(Hash([5; 32])))] {
             let bytes = ticket.to_bytes(&keys, &ENROLMENT).expect("a key");
-            assert_eq!(Ticket::open(&bytes, &keys, &ENROLMENT), Ok(ticket));
+            assert_eq!(Ticket::open(&bytes, &keys, &ENROLMENT).as_ref(), Ok(&ticket));
             assert!(!ticket.is_expired(1000 + GOOD_FOR_MS) && ticket.is_expired(1001 + GOOD_FOR_MS));
             assert_eq!(Ticket::open(&bytes, &keys, &Hash([2; 32])), Err(TicketError::NotOurs));
         }

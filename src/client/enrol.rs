@@ -11,7 +11,7 @@ use scal3::credential::{Credential, IssuingKey};
 use scal3::index_key::status_index_key;
 use scal3::instruction::{CLASS_ACTIVATE, CLASS_ADD, Value};
 use scal3::request::Enrolling as Request;
-use scal3::{Change, Entry, Genesis, Hash, Kind, Profile, StatusChange};
+use scal3::{Change, Claims, Entry, Genesis, Hash, Kind, Profile, StatusChange};
 use std::time::Instant;
 use threshold::{Enrolling, KemPublicKey, Pin, Profile1, Profile2, Shares, deal};
 use zeroize::Zeroizing;
@@ -140,11 +140,11 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let proof = Exactly(self.device.sign(&request.hash().0)?);
         let predecessor = predecessor.map(Hex);
         self.state.candidate =
-            Some(Candidate { invitation: invitation.clone(), predecessor, dealt, proof, credential: None });
+            Some(Candidate { invitation: invitation.clone(), predecessor, dealt, proof, id: None, credential: None });
         self.save()
     }
 
-    /// Sends what was dealt, and checks the credential that comes back.
+    /// Sends what was dealt, and checks the credential that comes back, or the claims of the one that will.
     pub(crate) async fn offer(&mut self) -> Result<Offered, Error> {
         let candidate = self.state.candidate.as_ref().ok_or(Error::NotEnrolled)?;
         let Candidate { invitation, dealt, proof, .. } = candidate;
@@ -159,26 +159,32 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             label_secret: Exactly(*dealt.label_secret.expose()),
         };
         let answer = self.provider.enrol(&invitation.enrolment_id.0, &body).await?;
-        let id = self.check_credential(candidate, &answer.credential).await?;
-        if answer.id.0 != id {
+        let claims = match (&answer.credential, &answer.claims, &answer.issued) {
+            (Some(credential), None, Some(_)) => {
+                let key = self.issuing_key().await?;
+                Credential::open(credential.as_ref(), &key).map_err(|_| Lie::Signature)?.claims().clone()
+            }
+            // Nobody has signed it, and nobody needs to: the id is that of the claims.
+            (None, Some(claims), None) => Claims::parse(claims.as_ref()).map_err(|_| Lie::Credential)?,
+            _ => return Err(Lie::Credential.into()),
+        };
+        self.check_claims(candidate, &claims)?;
+        let id = Hex(claims.id());
+        let same = answer.id == id && candidate.id.is_none_or(|before| before == id);
+        if !same || candidate.credential.is_some() && candidate.credential != answer.credential {
             return Err(Lie::Credential.into());
         }
-        if candidate.credential.as_ref().is_some_and(|before| *before != answer.credential) {
-            return Err(Lie::Credential.into());
-        }
+        let issued = answer.credential.is_some();
         if let Some(candidate) = self.state.candidate.as_mut() {
-            candidate.credential = Some(answer.credential);
+            (candidate.id, candidate.credential) = (Some(id), answer.credential);
         }
         self.save()?;
-        Ok(if answer.issued.is_some() { Offered::Issued } else { Offered::Awaits(id) })
+        Ok(if issued { Offered::Issued } else { Offered::Awaits(id.0) })
     }
 
-    /// The id of a credential that says what the device sent, and that the provider signed.
-    async fn check_credential(&self, candidate: &Candidate, bytes: &Bytes) -> Result<Hash, Error> {
-        let key = self.issuing_key().await?;
-        let credential = Credential::open(bytes.as_ref(), &key).map_err(|_| Lie::Signature)?;
+    /// Whether a credential says what the device sent.
+    fn check_claims(&self, candidate: &Candidate, claims: &Claims) -> Result<(), Error> {
         let Candidate { invitation, dealt, predecessor, .. } = candidate;
-        let claims = credential.claims();
         let shares = Shares::parse(&dealt.shares.0).ok_or(Error::DamagedEnrolment)?;
         let kem_key = dealt.kem_key().ok_or(Error::DamagedEnrolment)?;
         let now = self.now_ms();
@@ -197,7 +203,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             ("validity", claims.not_before_ms <= now + TOLERANCE_MS && claims.not_after_ms > now),
         ];
         match checks.iter().find(|(_, holds)| !holds) {
-            None => Ok(credential.id()),
+            None => Ok(()),
             Some((what, _)) => Err(Lie::Claims(what).into()),
         }
     }

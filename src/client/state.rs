@@ -102,6 +102,9 @@ pub(crate) struct Candidate {
     pub dealt: Dealt,
     /// The device's signature over the enrolment.
     pub proof: Exactly<64>,
+    /// The id of what the provider makes of it: it does not change any more.
+    #[serde(default)]
+    pub id: Option<Hex>,
     /// What the provider made of it.
     pub credential: Option<Bytes>,
 }

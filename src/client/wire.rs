@@ -140,11 +140,13 @@ pub struct EnrolDevice {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolAnswer {
-    /// The credential (COSE_Sign1).
-    pub credential: Bytes,
+    /// The credential (COSE_Sign1). `null` for a successor that its predecessor has not authorised yet.
+    pub credential: Option<Bytes>,
+    /// What it will say, while there is no credential.
+    pub claims: Option<Bytes>,
     /// Its id.
     pub id: Hex,
-    /// Its entry in the log. `null` for a successor that its predecessor has not authorised yet.
+    /// Its entry in the log, when there is a credential.
     pub issued: Option<AppendAnswer>,
 }
 

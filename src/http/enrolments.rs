@@ -116,12 +116,14 @@ pub(super) struct DeviceKey {
     attestation: Option<serde_json::Value>,
 }
 
-/// A credential that was made.
+/// A credential that was made, or will be.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Made {
-    /// The credential (COSE_Sign1), base64.
-    credential: String,
-    /// Its id, hex.
+    /// The credential (COSE_Sign1), base64. None while its predecessor has not authorised it: nobody has signed it yet.
+    credential: Option<String>,
+    /// What it will say (its claims in deterministic CBOR), base64, while there is no credential.
+    claims: Option<String>,
+    /// Its id, hex. It is that of the claims, so the predecessor can name it.
     id: String,
     /// The entry that issued it. None while its predecessor has not authorised it.
     issued: Option<AppendAnswer>,
@@ -180,13 +182,16 @@ pub(super) async fn complete(
     });
     let enrolled = enrolled.await.map_err(|error| Error::Internal(error.to_string()))?;
     let enrolled = app.step("credential", enrolled)?;
-    let (status, credential, issued) = match enrolled {
-        Enrolled::Waits { credential } => (StatusCode::ACCEPTED, credential, None),
+    let (status, made) = match enrolled {
+        Enrolled::Waits { claims } => {
+            let (id, claims) = (claims.id().to_hex(), Some(base64(claims.to_bytes())));
+            (StatusCode::ACCEPTED, Made { credential: None, claims, id, issued: None })
+        }
         Enrolled::Issued { credential, appended } => {
             let status = if appended.existing { StatusCode::OK } else { StatusCode::CREATED };
-            (status, credential, Some(AppendAnswer::from(appended)))
+            let (id, bytes) = (credential.id().to_hex(), Some(base64(credential.as_bytes())));
+            (status, Made { credential: bytes, claims: None, id, issued: Some(AppendAnswer::from(appended)) })
         }
     };
-    let made = Made { credential: base64(credential.as_bytes()), id: credential.id().to_hex(), issued };
     Ok((status, Json(made)).into_response())
 }

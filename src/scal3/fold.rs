@@ -481,7 +481,7 @@ impl Fold {
                 });
                 let predecessor = found.map(|followed| &mut followed.state);
                 let known = self.subjects.contains(&subject);
-                let state = CredentialState::issue(credential, index, predecessor, known)?;
+                let state = CredentialState::issue(credential, index, entry.time_ms, predecessor, known)?;
                 let in_doubt = gaps && !state.is_vouched();
                 (state, in_doubt)
             }

@@ -1,8 +1,8 @@
 //! The state of a credential: what the log has said about it so far.
 //!
 //! ```text
-//! state    = [ 2, credential: bstr, issued_at: uint, next_sequence: uint, previous: hash, status_counter: uint,
-//!              first_record: uint / null, activated: bool, hold: uint, vouched: bool, successors: [* hash],
+//! state    = [ 3, credential: bstr, issued_at: uint, next_sequence: uint, previous: hash, status_counter: uint,
+//!              first_record: uint / null, activated: bool, hold: uint, vouched: bool, successors: [* [hash, spoken_ms: uint]],
 //!              provider: [counter: uint, previous: hash], attempts: [in_a_row: uint, in_all: uint, open: hash / null] ]
 //! hold     = 0 none   1 suspended   2 revoked
 //! provider = where the stream that the provider writes about the subscriber goes on
@@ -11,7 +11,7 @@
 //! in the fold of a monitor, which repeats them. The bytes are for a store of one's own: they are
 //! a cache of the log, never evidence.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -28,6 +28,10 @@ use crate::verify::Authorized;
 
 /// How many successors that a credential speaks for may wait to be issued.
 pub const SUCCESSORS_MAX: usize = 8;
+
+/// How long they may wait, milliseconds. One that was given up takes no room after that, and a word that was spoken long ago
+/// issues nothing.
+pub const SUCCESSOR_WAITS_MS: u64 = 86_400_000;
 
 /// Whether a credential may act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,8 +66,8 @@ pub struct CredentialState {
     activated: bool,
     hold: Hold,
     vouched: bool,
-    /// The credentials that it spoke for and that are not issued yet.
-    successors: BTreeSet<Hash>,
+    /// The credentials that it spoke for and that are not issued yet, each with when it last did.
+    successors: BTreeMap<Hash, u64>,
     /// How many entries the provider's stream has.
     provider_counter: u64,
     /// The commitment of the last of them, or the credential.
@@ -139,8 +143,10 @@ impl CredentialState {
     /// A credential that enters the log at this index.
     ///
     /// A successor names its predecessor, whose state is given. Where the predecessor is active and spoke for this very
-    /// credential in a `credential.add` record, that is used up; else the successor waits for a logged recovery.
+    /// credential in a `credential.add` record, not longer ago than [`SUCCESSOR_WAITS_MS`], that is used up; else the
+    /// successor waits for a logged recovery.
     ///
+    /// `time_ms` is the time of the entry at that index.
     /// `subject_known`: whether the log has a credential of this subject, which the one who knows all of it says.
     ///
     /// # Errors
@@ -148,6 +154,7 @@ impl CredentialState {
     pub fn issue(
         credential: Credential,
         index: u64,
+        time_ms: u64,
         predecessor: Option<&mut CredentialState>,
         subject_known: bool,
     ) -> Result<CredentialState, IssueError> {
@@ -165,8 +172,8 @@ impl CredentialState {
                     return Err(IssueError::Subject);
                 }
                 // Used up either way: a credential is issued once.
-                let spoken_for = predecessor.successors.remove(&credential.id());
-                spoken_for && predecessor.status() == Status::Active
+                let spoken_ms = predecessor.successors.remove(&credential.id());
+                spoken_ms.is_some_and(|spoken_ms| waits(spoken_ms, time_ms)) && predecessor.status() == Status::Active
             }
             (Some(_), _) => return Err(IssueError::Predecessor),
         };
@@ -187,7 +194,7 @@ impl CredentialState {
             activated: false,
             hold: Hold::None,
             vouched,
-            successors: BTreeSet::new(),
+            successors: BTreeMap::new(),
         }
     }
 
@@ -201,7 +208,8 @@ impl CredentialState {
         self.next_sequence = after.ok_or(TransitionError::NotNext)?;
         self.previous = *authorized.next_previous();
         self.first_record.get_or_insert(authorized.index());
-        self.successors.extend(authorized.successor());
+        self.successors.retain(|_, spoken_ms| waits(*spoken_ms, authorized.time_ms()));
+        self.successors.extend(authorized.successor().map(|id| (*id, authorized.time_ms())));
         self.attempts.record(authorized.challenge());
         Ok(())
     }
@@ -302,14 +310,15 @@ impl CredentialState {
         self.vouched
     }
 
-    /// Whether it may speak for this successor, beside those it spoke for that are not issued yet.
-    pub fn has_room_for(&self, successor: &Hash) -> bool {
-        self.successors.len() < SUCCESSORS_MAX || self.successors.contains(successor)
+    /// Whether it may speak for this successor at this time, beside those it spoke for that still wait.
+    pub fn has_room_for(&self, successor: &Hash, time_ms: u64) -> bool {
+        let others = self.successors.iter().filter(|(id, spoken_ms)| *id != successor && waits(**spoken_ms, time_ms));
+        others.count() < SUCCESSORS_MAX
     }
 
-    /// Whether it spoke for this successor, which is not issued yet.
-    pub fn speaks_for(&self, successor: &Hash) -> bool {
-        self.successors.contains(successor)
+    /// Whether it spoke for this successor, which waits to be issued at this time.
+    pub fn speaks_for(&self, successor: &Hash, time_ms: u64) -> bool {
+        self.successors.get(successor).is_some_and(|spoken_ms| waits(*spoken_ms, time_ms))
     }
 
     /// The place of the next entry of the provider's stream.
@@ -386,7 +395,7 @@ impl CredentialState {
             Hold::Revoked => 2,
         };
         cbor::encode(&Value::Array(vec![
-            cbor::uint(2),
+            cbor::uint(3),
             cbor::bytes(self.credential.as_bytes()),
             cbor::uint(self.issued_at),
             cbor::uint(self.next_sequence),
@@ -396,7 +405,7 @@ impl CredentialState {
             Value::Bool(self.activated),
             cbor::uint(hold),
             Value::Bool(self.vouched),
-            Value::Array(self.successors.iter().map(|id| cbor::bytes(&id.0)).collect()),
+            Value::Array(self.successors.iter().map(successor).collect()),
             Value::Array(vec![cbor::uint(self.provider_counter), cbor::bytes(&self.provider_previous.0)]),
             Value::Array(vec![
                 cbor::uint(self.attempts.in_a_row),
@@ -414,7 +423,7 @@ impl CredentialState {
     pub fn from_own_store(bytes: &[u8]) -> Result<CredentialState, StateError> {
         let value = cbor::decode(bytes, CREDENTIAL_MAX.saturating_add(METADATA_MAX))?;
         let mut parts = Parts::new("state", value)?;
-        parts.constant("version", 2)?;
+        parts.constant("version", 3)?;
         let mut state = CredentialState {
             credential: Credential::from_own_store(&parts.bytes("credential")?)?,
             issued_at: parts.uint("issued_at")?,
@@ -462,16 +471,27 @@ fn index_or_null(parts: &mut Parts, part: &'static str) -> Result<Option<u64>, S
     }
 }
 
-fn successors(parts: &mut Parts) -> Result<BTreeSet<Hash>, ShapeError> {
+/// Whether a successor that was spoken for then may still be issued now.
+fn waits(spoken_ms: u64, now_ms: u64) -> bool {
+    now_ms.saturating_sub(spoken_ms) <= SUCCESSOR_WAITS_MS
+}
+
+fn successor((id, spoken_ms): (&Hash, &u64)) -> Value {
+    Value::Array(vec![cbor::bytes(&id.0), cbor::uint(*spoken_ms)])
+}
+
+fn successors(parts: &mut Parts) -> Result<BTreeMap<Hash, u64>, ShapeError> {
     let mut list = parts.array("successors")?;
-    let mut successors = BTreeSet::new();
+    let mut successors = BTreeMap::new();
     while !list.is_empty() {
-        let id = list.hash("successors")?;
+        let mut pair = list.array("successors")?;
+        let (id, spoken_ms) = (pair.hash("successors")?, pair.uint("successors")?);
+        pair.end()?;
         // Ascending and distinct, so that a state has one spelling.
-        if successors.last().is_some_and(|last| *last >= id) || successors.len() == SUCCESSORS_MAX {
+        if successors.last_key_value().is_some_and(|(last, _)| *last >= id) || successors.len() == SUCCESSORS_MAX {
             return Err(ShapeError { part: "successors", fault: Fault::Value });
         }
-        successors.insert(id);
+        successors.insert(id, spoken_ms);
     }
     Ok(successors)
 }

@@ -260,7 +260,7 @@ impl Signed {
     ) -> Result<Authorized, Refusal> {
         check_status(self.metadata(), place, state)?;
         self.check_metadata_alone(place, state.issued_at())?;
-        self.check_metadata(state, policy_in_force, seen)?;
+        self.check_metadata(place, state, policy_in_force, seen)?;
         let (metadata, record) = (self.metadata(), self.record());
         Ok(Authorized {
             credential: metadata.credential,
@@ -273,6 +273,7 @@ impl Signed {
             authorisation_key: self.authorisation_key(),
             commitment: *self.commitment(),
             index: place.index,
+            time_ms: place.time_ms,
             successor: self.successor(),
             challenge: metadata.challenge,
         })
@@ -325,6 +326,7 @@ impl Signed {
 
     fn check_metadata(
         &self,
+        place: &Place,
         state: &CredentialState,
         policy_in_force: &Hash,
         seen: Option<&SeenOnHistory>,
@@ -343,7 +345,7 @@ impl Signed {
         if metadata.policy != *policy_in_force {
             return Err(MetadataRefusal::Policy);
         }
-        if self.successor().is_some_and(|id| !state.has_room_for(&id)) {
+        if self.successor().is_some_and(|id| !state.has_room_for(&id, place.time_ms)) {
             return Err(MetadataRefusal::Successors);
         }
         match state.status() {
@@ -401,6 +403,7 @@ pub struct Authorized {
     authorisation_key: Hash,
     commitment: Hash,
     index: u64,
+    time_ms: u64,
     successor: Option<Hash>,
     challenge: Hash,
 }
@@ -459,6 +462,11 @@ impl Authorized {
     /// The index of the entry.
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The time of its entry, milliseconds since 1970.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
     }
 
     /// The credential that may come after this one: what a `credential.add` shows.

@@ -116,8 +116,10 @@ impl<P: Profile> Device<P> {
             previous: Hash([0; 32]),
         };
         let enrolled = authority.complete(device.enrolment_id, device.dealt(authority)).await?;
-        let (Enrolled::Issued { credential, .. } | Enrolled::Waits { credential }) = &enrolled;
-        device.id = credential.id();
+        device.id = match &enrolled {
+            Enrolled::Issued { credential, .. } => credential.id(),
+            Enrolled::Waits { claims } => claims.id(),
+        };
         device.previous = device.id;
         Ok((device, enrolled))
     }

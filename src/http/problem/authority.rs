@@ -11,7 +11,7 @@ use crate::execution::UnpublishedError;
 
 pub(super) fn enrol(error: &EnrolError) -> Problem {
     match error {
-        EnrolError::Ticket(error @ (TicketError::NotOurs | TicketError::Expired)) => {
+        EnrolError::Ticket(error @ (TicketError::NotOurs | TicketError::Expired | TicketError::Rotated)) => {
             Problem::of(&TICKET_REFUSED).detail(error)
         }
         EnrolError::Ticket(TicketError::Key(cause)) | EnrolError::Key(cause) => Problem::hidden(&INTERNAL, cause),

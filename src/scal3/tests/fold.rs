@@ -390,6 +390,36 @@ fn a_successor_needs_a_record_of_its_predecessor_that_names_it_or_a_recovery() {
 }
 
 #[test]
+fn a_successor_that_was_given_up_takes_no_room_and_is_not_issued_later() {
+    const DAY_MS: u64 = 86_400_000;
+    let person = ann();
+    let mut log = Log::with(&person);
+    let waiting: Vec<Person> = (0..8).map(|i| successor(&person, &format!("phone {i}"))).collect();
+    let spoken_ms = log.time_ms;
+    for next in &waiting {
+        assert!(matches!(log.append(&add(&log, &person, &next.id())), Step::Instruction(_)));
+    }
+    let other = Hash([9; 32]);
+    log.time_ms = spoken_ms + DAY_MS;
+    let ninth = add(&log, &person, &other);
+    assert_eq!(log.judge(&ninth), Err(Refusal::Metadata(MetadataRefusal::Successors)));
+    log.issue(&waiting[0]);
+    log.activate(&waiting[0]);
+    // Spoken for once more, it waits from then on.
+    assert!(matches!(log.append(&add(&log, &person, &waiting[1].id())), Step::Instruction(_)));
+    log.time_ms += 1;
+    assert!(log.state(&person).speaks_for(&waiting[1].id(), log.time_ms));
+    assert!(!log.state(&person).speaks_for(&waiting[2].id(), log.time_ms));
+    assert!(matches!(log.append(&add(&log, &person, &other)), Step::Instruction(_)), "the others made room");
+    log.issue(&waiting[1]);
+    log.activate(&waiting[1]);
+    log.issue(&waiting[2]);
+    assert_eq!(log.judge(&log.draft(&waiting[2])), Err(NOT_VOUCHED), "what was said a day ago speaks for nobody");
+    let state = log.state(&person).to_bytes();
+    assert_eq!(CredentialState::from_own_store(&state).unwrap().to_bytes(), state);
+}
+
+#[test]
 fn a_credential_speaks_for_few_that_are_not_issued_and_shows_for_whom() {
     let person = ann();
     let mut log = Log::with(&person);
@@ -403,6 +433,8 @@ fn a_credential_speaks_for_few_that_are_not_issued_and_shows_for_whom() {
     assert!(log.judge(&add(&log, &person, &waiting[3].id())).is_ok());
     log.issue(&waiting[3]);
     assert!(log.judge(&add(&log, &person, &Hash([9; 32]))).is_ok());
+    assert!(matches!(log.append(&add(&log, &person, &Hash([9; 32]))), Step::Instruction(_)));
+    assert_eq!(log.judge(&add(&log, &person, &Hash([10; 32]))), Err(Refusal::Metadata(MetadataRefusal::Successors)));
     let state = log.state(&person).to_bytes();
     assert_eq!(CredentialState::from_own_store(&state).unwrap().to_bytes(), state);
 

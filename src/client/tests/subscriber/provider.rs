@@ -25,7 +25,9 @@ use scal3::instruction::{CLASS_ACTIVATE, CLASS_ADD, Presented, Value as FieldVal
 use scal3::point::Point;
 use scal3::request::{self, Enrolling as Enrolment, Stop, intent_hash, stop_hash};
 use scal3::verify::Submitted;
-use scal3::{Change, Claims, Entry, Genesis, Hash, Kind, Metadata, Opening, OtherOpening, Profile, StatusChange};
+use scal3::{
+    Change, Claims, Credential, Entry, Genesis, Hash, Kind, Metadata, Opening, OtherOpening, Profile, StatusChange,
+};
 use serde_json::{Value, json};
 use threshold::provider::Fault;
 use threshold::{
@@ -363,7 +365,7 @@ impl Log {
             None => self.make_credential(id, predecessor, body)?,
         };
         self.tickets.get_mut(&id).unwrap().credential = Some((credential, bytes.clone()));
-        let answer = |issued: Value| json!({"credential": b64(&bytes), "id": credential.to_hex(), "issued": issued});
+        let answer = |issued: Value| json!({"credential": b64(&bytes), "claims": null, "id": credential.to_hex(), "issued": issued});
         if let Some(issued) = self.index.get(&status_index_key(&credential, 0)) {
             return Ok(answer(self.appended(*issued, true)));
         }
@@ -371,7 +373,10 @@ impl Log {
             return Ok(answer(self.appended(0, false)));
         }
         if predecessor.is_some_and(|before| !self.accounts[&before].vouched.contains(&credential)) {
-            return Ok(answer(Value::Null));
+            let credential = Credential::from_own_store(&bytes).unwrap();
+            let claims = b64(credential.claims().to_bytes());
+            let (credential, id) = (Value::Null, credential.id().to_hex());
+            return Ok(json!({"credential": credential, "claims": claims, "id": id, "issued": null}));
         }
         let index = self.status(&credential, Change::Issued(bytes.clone()))?;
         self.event(&credential, Kind::Event, "enrolment.kept", Detail::Bytes(vec![1; 64]));
