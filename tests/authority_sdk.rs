@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64ct::Encoding as _;
 use client::device::{Seal, SoftDevice};
 use client::provider::{ProblemKind, Token};
 use client::watch::What;
@@ -12,6 +13,7 @@ use client::{
 };
 use scal3::genesis::Genesis;
 use scal3::{Change, Hash};
+use serde_json::json;
 use solelog::authority::{Authority, Settings};
 use solelog::config::Config;
 use solelog::engine::{self, Engine, wall_clock_ms};
@@ -34,6 +36,8 @@ struct Server {
     keys: Arc<SoftKeys>,
     trust: Trust,
     backend: Token,
+    /// The same, in words.
+    token: String,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -64,7 +68,7 @@ impl Server {
         let (_, token) = tokens::create(
             &config.tokens(),
             &format!("backend{}", wall_clock_ms()),
-            &[Scope::Enrol],
+            &[Scope::Enrol, Scope::Manage],
             wall_clock_ms(),
             None,
         )
@@ -83,7 +87,17 @@ impl Server {
         let policy = Policy::parse(format!("log {}\nquorum none\n", signer().vkey())).expect("policy");
         let trust = Trust { origin: ORIGIN.to_owned(), provider: keys.issuing_key().provider(), policy };
         let backend = Token::bearer(&token).expect("token");
-        Server { url, engine, keys, trust, backend, stop, serving }
+        Server { url, engine, keys, trust, backend, token: token.to_string(), stop, serving }
+    }
+
+    /// Asks for a change of a credential, as the help desk does. Gives the status, and the name of the problem.
+    async fn change(&self, id: &Hash, what: &str, body: &serde_json::Value) -> (u16, Option<String>) {
+        let url = format!("{}/v1/credentials/{}/{what}", self.url, id.to_hex());
+        let request = reqwest::Client::new().post(url).bearer_auth(&self.token).json(body);
+        let answer = request.send().await.expect("answer");
+        let status = answer.status().as_u16();
+        let said: serde_json::Value = answer.json().await.expect("JSON");
+        (status, said["type"].as_str().map(|kind| kind.rsplit('/').next().unwrap_or_default().to_owned()))
     }
 
     async fn stop(self) -> Arc<SoftKeys> {
@@ -297,5 +311,24 @@ async fn a_lost_answer_is_found_in_the_log_by_its_index_key() {
     assert_eq!(anna.watch().await.expect("watched").findings, []);
     drop(anna);
     proxy.task.abort();
+    server.stop().await;
+}
+
+/// A device may stop its own credential, and nothing else. That it asks is not overlooked where it has no say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_has_no_say_in_what_gives_power_back() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = Server::start(&folder).await;
+    let mut anna = server.subscriber(&folder);
+    anna.enrol(&server.invite(None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+    let id = anna.credential().expect("enrolled");
+    anna.suspend("worried").await.expect("suspended");
+    let signature = base64ct::Base64::encode_string(&[1; 64]);
+    let by_device = json!({ "reason": "found", "device": { "time_ms": wall_clock_ms(), "signature": signature } });
+    for what in ["resume", "recover"] {
+        assert_eq!(server.change(&id, what, &by_device).await, (400, Some("parameter".to_owned())), "{what}");
+    }
+    assert_eq!(server.change(&id, "resume", &json!({ "reason": "found" })).await, (200, None));
+    anna.authorise(&payment(1), &pin()).await.expect("it acts again");
     server.stop().await;
 }

@@ -529,6 +529,9 @@ async fn the_interface_describes_itself() {
         );
     }
     // Every type of problem leads to a page.
+    for slug in client::provider::SLUGS {
+        assert!(KINDS.iter().any(|kind| kind.slug == *slug), "the device's library knows {slug}, which nobody sends");
+    }
     for kind in KINDS {
         let answer = log.get(&format!("/problems/{}", kind.slug)).send().await.expect("answer");
         assert_eq!(answer.status(), StatusCode::OK, "{}", kind.slug);

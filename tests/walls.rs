@@ -143,6 +143,28 @@ fn there_is_one_libcrypto() {
 }
 
 /// A path in backticks is a promise that the file is there.
+/// Each problem has a page. One that nothing makes would have a page about nothing.
+#[test]
+fn every_problem_is_one_that_the_server_sends() {
+    let mut code = Vec::new();
+    collect(&root().join("src/http"), "rs", &mut code);
+    let code: String = code.iter().map(|file| std::fs::read_to_string(file).expect("a source file")).collect();
+    let mut pages: Vec<PathBuf> = Vec::new();
+    collect(&root().join("docs/problems"), "md", &mut pages);
+    let mut kinds = 0;
+    for line in code.lines().filter_map(|line| line.strip_prefix("    ")) {
+        let Some((name, rest)) = line.split_once(" = \"") else { continue };
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+            continue;
+        }
+        kinds += 1;
+        let slug = rest.split('"').next().expect("a name");
+        assert!(pages.iter().any(|page| page.file_stem().is_some_and(|stem| stem == slug)), "{slug} has a page");
+        assert!(code.contains(&format!("&{name}")), "{slug} is sent");
+    }
+    assert_eq!(kinds, pages.len(), "one page for each");
+}
+
 #[test]
 fn documents_name_only_files_that_exist() {
     let mut documents = vec![root().join("README.md"), root().join("SECURITY.md")];

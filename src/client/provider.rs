@@ -152,6 +152,9 @@ pub struct Problem {
 
 macro_rules! problem_kinds {
     ($($(#[$doc:meta])* $name:ident = $slug:literal,)*) => {
+        /// The names of those that a device tells apart.
+        pub const SLUGS: &[&str] = &[$($slug),*];
+
         /// The problems that a device tells apart.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum ProblemKind {
@@ -201,13 +204,13 @@ problem_kinds! {
     PassDamaged = "pass-damaged",
     /// The PIN was wrong, or the device is another.
     SecondFactor = "second-factor",
-    /// The credential is suspended. Ask the provider to resume it.
-    CredentialSuspended = "credential-suspended",
-    /// The credential is not active: not activated yet, or revoked.
+    /// The credential was suspended or revoked since the challenge was opened, or its attempts are used up. Ask the
+    /// provider to resume a suspended one.
     CredentialInactive = "credential-inactive",
     /// Too many attempts in too short a time.
     RateLimited = "rate-limited",
-    /// The provider's policy does not allow this instruction. `index` is the entry that says so.
+    /// The credential may not authorise this now: it is suspended, revoked, not active or not valid, or the provider's
+    /// policy does not allow it. `index` is the entry that says so.
     Blocked = "blocked",
     /// The read token is not the one of that entry.
     ReadRefused = "read-refused",

@@ -31,6 +31,15 @@ pub(super) struct Why {
     device: Option<BySignature>,
 }
 
+/// A change that the provider alone can make, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Because {
+    /// For the record. The subscriber reads it, and so does an auditor.
+    #[schema(example = "came to the counter with a passport")]
+    reason: String,
+}
+
 /// The longest reason.
 const REASON: usize = 1024;
 
@@ -84,7 +93,8 @@ async fn stop(
 ) -> Result<Response, Error> {
     let authority = app.authority()?.clone();
     let id = json::hash("id", &id)?;
-    let Why { reason, device } = why(&app, &headers, body).await?;
+    let (Why { reason, device }, _held): (Why, _) = json::read(&app, &headers, body).await?;
+    let reason = short(reason)?;
     let (by, _admitted) = match device {
         Some(BySignature { time_ms, signature }) => {
             (Some(ByDevice { time_ms, signature: json::fixed("device.signature", &signature)?, source }), None)
@@ -95,12 +105,14 @@ async fn stop(
 }
 
 /// Let a suspended credential act again.
+///
+/// The provider decides that, and no device: a thief has the device.
 #[utoipa::path(
     post,
     path = "/v1/credentials/{id}/resume",
     tag = "authority",
     params(("id" = String, Path, description = "64 hex digits")),
-    request_body = Why,
+    request_body = Because,
     responses((status = 200, body = AppendAnswer), (status = "4XX", body = Problem, content_type = "application/problem+json")),
     security(("token" = []))
 )]
@@ -111,8 +123,8 @@ pub(super) async fn resume(
     body: Body,
 ) -> Result<Response, Error> {
     let (authority, _admitted) = (app.authority()?.clone(), app.admit(&headers, Scope::Manage)?);
-    let (id, why) = (json::hash("id", &id)?, why(&app, &headers, body).await?);
-    Ok(changed(authority.resume(id, why.reason).await?))
+    let (id, reason) = (json::hash("id", &id)?, because(&app, &headers, body).await?);
+    Ok(changed(authority.resume(id, reason).await?))
 }
 
 /// Speak for a successor whose predecessor can't: the device is lost, or the PIN forgotten.
@@ -123,7 +135,7 @@ pub(super) async fn resume(
     path = "/v1/credentials/{id}/recover",
     tag = "authority",
     params(("id" = String, Path, description = "64 hex digits")),
-    request_body = Why,
+    request_body = Because,
     responses((status = 200, body = AppendAnswer), (status = "4XX", body = Problem, content_type = "application/problem+json")),
     security(("token" = []))
 )]
@@ -134,16 +146,20 @@ pub(super) async fn recover(
     body: Body,
 ) -> Result<Response, Error> {
     let (authority, _admitted) = (app.authority()?.clone(), app.admit(&headers, Scope::Manage)?);
-    let (id, why) = (json::hash("id", &id)?, why(&app, &headers, body).await?);
-    Ok(changed(authority.recover(id, why.reason).await?))
+    let (id, reason) = (json::hash("id", &id)?, because(&app, &headers, body).await?);
+    Ok(changed(authority.recover(id, reason).await?))
 }
 
-async fn why(app: &App, headers: &HeaderMap, body: Body) -> Result<Why, Error> {
-    let (why, _held): (Why, _) = json::read(app, headers, body).await?;
-    if why.reason.len() > REASON {
+async fn because(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Error> {
+    let (Because { reason }, _held) = json::read(app, headers, body).await?;
+    short(reason)
+}
+
+fn short(reason: String) -> Result<String, Error> {
+    if reason.len() > REASON {
         return Err(Error::Parameter(format!("reason: at most {REASON} bytes")));
     }
-    Ok(why)
+    Ok(reason)
 }
 
 fn changed(appended: Appended) -> Response {

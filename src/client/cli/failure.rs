@@ -149,9 +149,8 @@ fn of_head(error: &HeadError) -> Failure {
 fn refused(problem: &Problem) -> Failure {
     let failure = Failure::new(Exit::Failed, problem.kind.slug(), problem);
     let next = match &problem.kind {
-        ProblemKind::CredentialSuspended => Some("ask the provider to resume it; they must see that it is you"),
         ProblemKind::CredentialInactive => Some(
-            "sole status says how it stands; what is revoked stays so, and what is not active is activated with `sole enrol`",
+            "sole status says how it stands; what is revoked stays so; what is suspended the provider can resume, who must see that it is you",
         ),
         ProblemKind::TicketRefused => Some("ask the provider for another invitation"),
         ProblemKind::Blocked => Some(
