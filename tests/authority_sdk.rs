@@ -52,6 +52,12 @@ impl Server {
     }
 
     async fn with(folder: &tempfile::TempDir, keys: Arc<SoftKeys>, new: bool) -> Server {
+        let policy = Policy::parse(format!("log {}\nquorum none\n", signer().vkey())).expect("policy");
+        Server::witnessed(folder, keys, new, policy).await
+    }
+
+    /// A server whose heads are published as this policy asks for, and devices that go by the same.
+    async fn witnessed(folder: &tempfile::TempDir, keys: Arc<SoftKeys>, new: bool, policy: Policy) -> Server {
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data).expect("data");
         let config = Config { origin: ORIGIN.to_owned(), data, ..Config::default() };
@@ -59,6 +65,10 @@ impl Server {
         settings.limits = config.engine_limits();
         settings.pace = config.engine_pace();
         settings.high_water = Some(folder.path().join("high-water"));
+        if !policy.quorum_is_none() {
+            settings.witnesses = Some(policy.clone());
+            settings.pace.witness_timeout = Duration::from_secs(2);
+        }
         if new {
             let issuing_keys = vec![*keys.issuing_key().as_bytes()];
             Engine::create(&settings, &Genesis { origin: ORIGIN.into(), issuing_keys, policy: POLICY.to_vec() })
@@ -84,7 +94,6 @@ impl Server {
             })
             .await;
         });
-        let policy = Policy::parse(format!("log {}\nquorum none\n", signer().vkey())).expect("policy");
         let trust = Trust { origin: ORIGIN.to_owned(), provider: keys.issuing_key().provider(), policy };
         let backend = Token::bearer(&token).expect("token");
         Server { url, engine, keys, trust, backend, token: token.to_string(), stop, serving }
@@ -330,5 +339,123 @@ async fn a_device_has_no_say_in_what_gives_power_back() {
     }
     assert_eq!(server.change(&id, "resume", &json!({ "reason": "found" })).await, (200, None));
     anna.authorise(&payment(1), &pin()).await.expect("it acts again");
+    server.stop().await;
+}
+
+/// A witness that cosigns this log, at an address that it keeps.
+struct Cosigner {
+    folder: std::path::PathBuf,
+    address: std::net::SocketAddr,
+    vkey: String,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Cosigner {
+    async fn start(folder: &tempfile::TempDir) -> Cosigner {
+        let at = folder.path().join("witness");
+        let log = witness::TrustedLog::from_vkey(&signer().vkey().to_string()).expect("a key");
+        let name = KeyName::new("one.example/witness").expect("name");
+        witness::set_up(&at, Some(&name), None, &[log]).expect("set up");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let mut cosigner = Cosigner { folder: at, address, vkey: String::new(), running: None };
+        cosigner.serve(listener);
+        cosigner
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let witness = Arc::new(witness::Witness::open(&self.folder).expect("opened"));
+        self.vkey = witness.vkey().to_string();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let until = async {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(async move { witness::serve(witness, listener, until).await.expect("serves") });
+        self.running = Some((stop, task));
+    }
+
+    async fn away(&mut self) {
+        let (stop, task) = self.running.take().expect("it runs");
+        let _ = stop.send(());
+        task.await.expect("it ends");
+    }
+
+    async fn back(&mut self) {
+        self.serve(TcpListener::bind(self.address).await.expect("the same port"));
+    }
+
+    fn policy(&self) -> Policy {
+        let text = format!("log {}\nwitness w {} http://{}\nquorum w\n", signer().vkey(), self.vkey, self.address);
+        Policy::parse(text).expect("policy")
+    }
+}
+
+/// A device tells of nothing that its witnesses have not seen; and when they come back, it finds what it has done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_waits_for_the_witnesses_that_it_trusts() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut witness = Cosigner::start(&folder).await;
+    let keys = Arc::new(SoftKeys::generate().expect("keys"));
+    let server = Server::witnessed(&folder, keys, true, witness.policy()).await;
+    let mut anna = server.subscriber(&folder);
+    anna.enrol(&server.invite(None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+    let done = anna.authorise(&payment(1), &pin()).await.expect("authorised");
+    let report = verify::verify(&done.receipt, &server.trust.policy);
+    assert_eq!(report.outcome("witnesses"), Some(verify::Outcome::Ok));
+    drop(anna);
+
+    // Without it, the log takes the record, publishes nothing, and the device does not say that it is done.
+    witness.away().await;
+    let patience = Patience {
+        answer: Duration::from_secs(2),
+        publish: Duration::from_millis(500),
+        wait: Duration::from_millis(20),
+        ..Patience::default()
+    };
+    let folder_of_anna = folder.path().join("anna");
+    let open = |patience: Patience| {
+        let device = SoftDevice::open(&folder_of_anna, Seal::KeyFile).expect("device");
+        let state = Folder::open(folder_of_anna.clone()).expect("folder");
+        let provider = Provider::new(&server.url, patience).expect("address");
+        Subscriber::open(device, state, provider, server.trust.clone()).expect("opened")
+    };
+    let mut anna = open(patience);
+    let document = payment(2);
+    let waits = anna.authorise(&document, &pin()).await;
+    assert!(matches!(waits, Err(Error::Unsettled)), "{waits:?}");
+    assert!(anna.is_unsettled());
+    drop(anna);
+
+    // It is back, and the same call finds what was done before. Nothing is done twice.
+    witness.back().await;
+    let mut anna = open(Patience { wait: Duration::from_millis(20), ..Patience::default() });
+    let done = anna.authorise(&document, &pin()).await.expect("found");
+    assert_eq!((done.sequence, anna.is_unsettled()), (2, false));
+    let report = verify::verify(&done.receipt, &server.trust.policy);
+    assert_eq!((report.verdict, report.outcome("witnesses")), (verify::Verdict::Authorised, Some(verify::Outcome::Ok)));
+    assert_eq!(anna.authorise(&payment(3), &pin()).await.expect("authorised").sequence, 3);
+    assert_eq!(anna.watch().await.expect("watched").findings, []);
+    drop(anna);
+    server.stop().await;
+    witness.away().await;
+}
+
+/// A phone that is lost can't speak for the next one: the backend asks for a recovery with the same library.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_device_is_recovered_with_the_library_alone() {
+    let (folder, next) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let server = Server::start(&folder).await;
+    let mut lost = server.subscriber(&folder);
+    lost.enrol(&server.invite(None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+    let before = lost.credential();
+    let invitation = server.provider().invite_to_recover(&server.backend, &before.expect("enrolled")).await;
+    let invitation = invitation.expect("invited");
+    let mut anna = server.subscriber(&next);
+    let waits = anna.enrol_after(before, &invitation, Profile::EcSdsa, &pin()).await;
+    assert!(matches!(&waits, Err(Error::Refused(problem)) if problem.kind == ProblemKind::Blocked), "{waits:?}");
+    let id = anna.credential().expect("issued");
+    assert_eq!(server.change(&id, "recover", &json!({ "reason": "came with a passport" })).await, (200, None));
+    anna.enrol_after(before, &invitation, Profile::EcSdsa, &pin()).await.expect("activated");
+    assert_eq!(anna.authorise(&payment(1), &pin()).await.expect("authorised").sequence, 1);
     server.stop().await;
 }

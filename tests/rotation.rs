@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use client::receipt::Receipt;
 use client::verify::{Outcome, Verdict, verify};
+use client::{Error, Pin, Profile, Value, instruction};
+use process::people::{Site, pin};
 use process::{Served, json, solelog};
 use reqwest::{Client, StatusCode};
 use serde_json::Value as Json;
@@ -141,4 +143,54 @@ async fn rotated_keys_are_in_force_from_their_entry_on_for_everybody() {
     let rotated = said(&["rotate", "issuing"]);
     assert_eq!((&rotated["index"], &rotated["existing"]), (&Json::from(8), &Json::from(true)));
     assert_eq!(std::fs::read(&key).expect("key"), newest);
+}
+
+/// A device believes the issuing key that it was built with, and those that came from it by entries of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_goes_by_the_issuing_keys_that_the_log_shows() {
+    let folder = tempfile::tempdir().expect("folder");
+    let site = Site::init(folder.path(), ORIGIN);
+    let payment =
+        |cents| instruction("payment", &[("amount", Value::Uint(cents)), ("currency", Value::Text("EUR".into()))]);
+    let rotate = || json(&solelog(&["rotate", "issuing", "--json", "--config", &site.config]))["index"].clone();
+    let config = Path::new(&site.config);
+    let (old, waiting) = {
+        let served = Served::start(config, Stdio::null(), "off");
+        let mut anna = site.device(&served, &folder.path().join("anna"));
+        anna.enrol(&site.invite(&served, None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+        (anna.credential(), site.invite(&served, anna.credential().as_ref()).await)
+    };
+    rotate();
+    rotate();
+
+    let served = Served::start(config, Stdio::null(), "off");
+    let mut anna = site.device(&served, &folder.path().join("anna"));
+    anna.authorise(&payment(1).expect("document"), &pin()).await.expect("what the first key signed stays good");
+    let new = Pin::new("99999");
+    // The first key does not sign any more, and the ticket promised a credential of it.
+    let refused = anna.change_pin(&waiting, &pin(), &new).await;
+    assert!(matches!(&refused, Err(Error::Refused(problem)) if problem.kind.slug() == "ticket-refused"), "{refused:?}");
+    let invitation = site.invite(&served, old.as_ref()).await;
+    assert_ne!(invitation.provider.0, site.trust.provider);
+    anna.change_pin(&invitation, &pin(), &new).await.expect("under the key that came by two entries");
+    assert_ne!(anna.credential(), old);
+    let done = anna.authorise(&payment(2).expect("document"), &new).await.expect("authorised");
+    assert_eq!(done.receipt.keys.len(), 2);
+    assert_eq!(anna.watch().await.expect("watched").findings, []);
+    drop(anna);
+    let mut bram = site.device(&served, &folder.path().join("bram"));
+    bram.enrol(&site.invite(&served, None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+    drop(bram);
+
+    // Whoever trusts another key than those of this line does not enrol: by the log's word, nobody comes to it.
+    let mut carla = site.device(&served, &folder.path().join("carla"));
+    let mut forged = site.invite(&served, None).await;
+    forged.provider = client::wire::Hex(Hash([7; 32]));
+    let refused = carla.enrol(&forged, Profile::EcSdsa, &pin()).await;
+    assert!(matches!(refused, Err(Error::OtherInvitation)), "{refused:?}");
+    let mut strange = site;
+    strange.trust.provider = Hash([8; 32]);
+    let mut dora = strange.device(&served, &folder.path().join("dora"));
+    let refused = dora.enrol(&strange.invite(&served, None).await, Profile::EcSdsa, &pin()).await;
+    assert!(matches!(refused, Err(Error::OtherInvitation)), "{refused:?}");
 }

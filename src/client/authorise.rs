@@ -29,7 +29,7 @@ use crate::head::HeadError;
 use crate::provider::{Problem, ProblemKind, ProviderError};
 use crate::receipt::Receipt;
 use crate::receipts::with_document;
-use crate::state::{Held, PENDING_MAX, Pending, Slot};
+use crate::state::{Held, Pending, Slot};
 use crate::subscriber::{Error, Lie, Subscriber, TOLERANCE_MS, rng};
 use crate::wire::{AuthoriseRequest, ByDevice, Exactly, Hex, IntentAnswer, IntentRequest, Level, OutcomeAnswer};
 
@@ -175,7 +175,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         if theirs.origin != self.trust.origin {
             return Err(Lie::Origin.into());
         }
-        if theirs.provider.0 != self.trust.provider {
+        if Some(theirs.provider.0) != held.provider() {
             return Err(Lie::Provider.into());
         }
         if theirs.credential != held.id {
@@ -232,7 +232,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         seen: &TreeHead,
     ) -> Result<Authorised, Error> {
         let held = self.state.slot(slot).ok_or(Error::NotEnrolled)?;
-        let metadata = self.metadata(held, intent, seen);
+        let metadata = self.metadata(held, intent, seen).ok_or(Error::DamagedEnrolment)?;
         let (index_key, expires_ms) = (metadata.index_key, metadata.expires_ms);
         let metadata = metadata.to_bytes();
         let session = session(held, intent)?;
@@ -242,10 +242,12 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         };
         let pending = Pending {
             c: Exactly(c),
+            challenge: intent.id,
             index_key: Hex(index_key),
             instruction_id: Hex(document.id()),
             expires_ms,
             document: Bytes(document.to_bytes()),
+            refused: false,
         };
         self.remember(slot, pending)?;
         let body = AuthoriseRequest { metadata: Bytes(metadata), pass: Bytes(pass), evidence: Vec::new() };
@@ -256,7 +258,13 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
                 let outcome = answer.outcome.filter(|outcome| outcome.about.0 == document.id());
                 Ok(Authorised { outcome, ..done })
             }
-            Err(ProviderError::Refused(problem)) if is_final(&problem) => Err(ProviderError::Refused(problem).into()),
+            Err(ProviderError::Refused(problem)) if is_final(&problem) => {
+                if let Some(held) = self.state.slot_mut(slot) {
+                    held.refused(&c);
+                }
+                self.save()?;
+                Err(ProviderError::Refused(problem).into())
+            }
             // The answer may be on its way, or have been lost on its way back.
             Err(_) => match self.reconcile_in(slot).await? {
                 Some(done) if is_of(&done, document) => Ok(done),
@@ -266,10 +274,10 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         }
     }
 
-    fn metadata(&self, held: &Held, intent: &IntentAnswer, seen: &TreeHead) -> Metadata {
-        Metadata {
+    fn metadata(&self, held: &Held, intent: &IntentAnswer, seen: &TreeHead) -> Option<Metadata> {
+        Some(Metadata {
             origin: self.trust.origin.clone(),
-            provider: self.trust.provider,
+            provider: held.provider()?,
             credential: held.id.0,
             sequence: held.sequence,
             previous: held.previous.0,
@@ -282,19 +290,15 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             time_ms: self.now_ms(),
             expires_ms: intent.challenge.expires_ms,
             ext: Ext::default(),
-        }
+        })
     }
 
-    /// Saves an answer before it leaves the device. Those that have expired long ago make room.
+    /// Saves an answer before it leaves the device.
     fn remember(&mut self, slot: Slot, pending: Pending) -> Result<(), Error> {
         let now = self.now_ms();
         let held = self.state.slot_mut(slot).ok_or(Error::NotEnrolled)?;
-        if held.pending.len() >= PENDING_MAX {
-            held.pending.retain(|old| old.expires_ms + 2 * TOLERANCE_MS > now);
-        }
-        if held.pending.len() >= PENDING_MAX {
-            let first = held.pending.iter().map(|old| old.expires_ms + 2 * TOLERANCE_MS).min().unwrap_or(now);
-            return Err(Error::TooManyUnsettled { wait_s: first.saturating_sub(now).div_ceil(1000) });
+        if let Err(first_ms) = held.make_room(now) {
+            return Err(Error::TooManyUnsettled { wait_s: first_ms.saturating_sub(now).div_ceil(1000) });
         }
         held.pending.push(pending);
         self.save()

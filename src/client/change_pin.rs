@@ -44,7 +44,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             self.state.past.extend(self.state.next.take());
         }
         if self.state.next.is_none() {
-            self.deal(invitation, profile, new, Some(id))?;
+            self.deal(invitation, profile, new, Some(id)).await?;
             self.succeed(old).await?;
             self.take_up(Slot::Next).await?;
         }

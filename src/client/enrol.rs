@@ -11,9 +11,10 @@ use scal3::credential::{Credential, IssuingKey};
 use scal3::index_key::status_index_key;
 use scal3::instruction::{CLASS_ACTIVATE, CLASS_ADD, Value};
 use scal3::request::Enrolling as Request;
-use scal3::{Change, Claims, Entry, Genesis, Hash, Kind, Profile, StatusChange};
+use scal3::{Change, Claims, Hash, Kind, Profile, StatusChange};
 use std::time::Instant;
 use threshold::{Enrolling, KemPublicKey, Pin, Profile1, Profile2, Shares, deal};
+use tlog::proof_file::ProofFile;
 use zeroize::Zeroizing;
 
 use crate::authorise::Authorised;
@@ -22,6 +23,7 @@ use crate::device::{DeviceKey, PinPrf};
 use crate::folder::Memory;
 use crate::state::{Candidate, Dealt, Held, Label, Slot};
 use crate::subscriber::{Error, Lie, Subscriber, TOLERANCE_MS, instruction, rng};
+use crate::verify;
 use crate::wire::{EnrolDevice, EnrolRequest, Exactly, Hex, Invitation};
 
 /// What became of what was dealt.
@@ -58,7 +60,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             return Err(Error::Enrolled);
         }
         if self.state.held.is_none() {
-            self.deal(invitation, profile, pin, predecessor)?;
+            self.deal(invitation, profile, pin, predecessor).await?;
             if let Offered::Awaits(credential) = self.offer().await? {
                 return Err(Error::AwaitsPredecessor { credential });
             }
@@ -90,7 +92,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     }
 
     /// Deals a new joint key under this PIN, and saves what it dealt. What was dealt for the same invitation stays.
-    pub(crate) fn deal(
+    pub(crate) async fn deal(
         &mut self,
         invitation: &Invitation,
         profile: Profile,
@@ -100,11 +102,18 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         if self.state.candidate.as_ref().is_some_and(|c| c.invitation.enrolment_id == invitation.enrolment_id) {
             return Ok(());
         }
-        if invitation.origin != self.trust.origin || invitation.provider.0 != self.trust.provider {
+        if invitation.origin != self.trust.origin {
             return Err(Error::OtherInvitation);
         }
         if invitation.expires_ms < self.now_ms() {
             return Err(Error::InvitationExpired);
+        }
+        if invitation.provider.0 != self.trust.provider {
+            // The provider's key may have been replaced since the device came to trust it.
+            match self.issuing_key(&invitation.provider.0).await {
+                Err(Error::Lie(Lie::IssuingKey)) => return Err(Error::OtherInvitation),
+                other => drop(other?),
+            }
         }
         let mut label_secret = Zeroizing::new([0; 32]);
         getrandom::fill(&mut label_secret[..])?;
@@ -146,8 +155,8 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
 
     /// Sends what was dealt, and checks the credential that comes back, or the claims of the one that will.
     pub(crate) async fn offer(&mut self) -> Result<Offered, Error> {
-        let candidate = self.state.candidate.as_ref().ok_or(Error::NotEnrolled)?;
-        let Candidate { invitation, dealt, proof, .. } = candidate;
+        let candidate = self.state.candidate.clone().ok_or(Error::NotEnrolled)?;
+        let Candidate { invitation, dealt, proof, .. } = &candidate;
         let (blinded, sealed) = dealt.shares.0.split_at(32);
         let body = EnrolRequest {
             ticket: invitation.ticket.clone(),
@@ -161,14 +170,14 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let answer = self.provider.enrol(&invitation.enrolment_id.0, &body).await?;
         let claims = match (&answer.credential, &answer.claims, &answer.issued) {
             (Some(credential), None, Some(_)) => {
-                let key = self.issuing_key().await?;
+                let key = self.issuing_key(&invitation.provider.0).await?;
                 Credential::open(credential.as_ref(), &key).map_err(|_| Lie::Signature)?.claims().clone()
             }
             // Nobody has signed it, and nobody needs to: the id is that of the claims.
             (None, Some(claims), None) => Claims::parse(claims.as_ref()).map_err(|_| Lie::Credential)?,
             _ => return Err(Lie::Credential.into()),
         };
-        self.check_claims(candidate, &claims)?;
+        self.check_claims(&candidate, &claims)?;
         let id = Hex(claims.id());
         let same = answer.id == id && candidate.id.is_none_or(|before| before == id);
         if !same || candidate.credential.is_some() && candidate.credential != answer.credential {
@@ -190,7 +199,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let now = self.now_ms();
         let checks = [
             ("origin", claims.origin == self.trust.origin),
-            ("provider", claims.provider == self.trust.provider),
+            ("provider", claims.provider == invitation.provider.0),
             ("enrolment", claims.enrolment_id == invitation.enrolment_id.0),
             ("profile", claims.profile.number() == dealt.profile),
             ("joint key", claims.joint_key == dealt.joint_key.0),
@@ -208,14 +217,15 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         }
     }
 
-    /// The provider's issuing key. It is the one with the pinned hash, so it can come from anywhere; here, from the log's
-    /// first entry.
-    async fn issuing_key(&self) -> Result<IssuingKey, Error> {
+    /// The issuing key of this provider: the one that the device trusts, or one that came from it by key entries of the log,
+    /// each signed by the key before.
+    async fn issuing_key(&mut self, provider: &Hash) -> Result<IssuingKey, Error> {
         let receipt = self.provider.genesis().await?.ok_or(Lie::IssuingKey)?;
-        let genesis = Entry::parse(receipt.entry.as_ref()).ok().and_then(|entry| entry.body);
-        let genesis = genesis.and_then(|body| Genesis::parse(&body).ok()).ok_or(Lie::IssuingKey)?;
-        let mut keys = genesis.issuing_keys.iter().filter_map(|key| IssuingKey::parse(key).ok());
-        Ok(keys.find(|key| key.provider() == self.trust.provider).ok_or(Lie::IssuingKey)?)
+        let keys = verify::issuing_keys(&receipt, &self.trust.policy, &self.trust.provider);
+        let note = ProofFile::parse(receipt.proof.as_bytes()).map_err(|_| Lie::IssuingKey)?.checkpoint;
+        self.on_history(&note).await?;
+        let key = keys.ok_or(Lie::IssuingKey)?.into_iter().find(|key| key.provider() == *provider);
+        Ok(key.ok_or(Lie::IssuingKey)?)
     }
 
     /// Finds the entry that issued the candidate in the log, and puts the credential into its slot.
@@ -232,6 +242,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             sequence: 0,
             previous: Hex(id),
             pending: Vec::new(),
+            tried: Vec::new(),
             revoked: false,
             events: 0,
             statuses: 1,

@@ -350,7 +350,19 @@ impl Provider {
     /// # Errors
     /// [`ProviderError`].
     pub async fn invite(&self, token: &Token, predecessor: Option<&Hash>) -> Result<Invitation, ProviderError> {
-        let body = InviteRequest { predecessor: predecessor.map(|id| Hex(*id)) };
+        self.invited(token, InviteRequest { predecessor: predecessor.map(|id| Hex(*id)), recovery: false }).await
+    }
+
+    /// Invites a person whose credential can't speak for its successor: the device is lost, or the PIN forgotten. The
+    /// successor may do nothing until the provider has said why, in the log.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn invite_to_recover(&self, token: &Token, predecessor: &Hash) -> Result<Invitation, ProviderError> {
+        self.invited(token, InviteRequest { predecessor: Some(Hex(*predecessor)), recovery: true }).await
+    }
+
+    async fn invited(&self, token: &Token, body: InviteRequest) -> Result<Invitation, ProviderError> {
         self.json(self.post("v1/enrolments", &body)?.header(AUTHORIZATION, token.0.clone())).await
     }
 
@@ -400,7 +412,7 @@ impl Provider {
         self.receipt_at(&index_key.to_hex(), Some(token)).await
     }
 
-    /// The receipt of entry 0, which is public: origin and issuing keys.
+    /// The receipt of entry 0, which is public: origin and issuing keys, and the entries by which later ones came.
     ///
     /// # Errors
     /// [`ProviderError`].

@@ -11,7 +11,7 @@
 //! genesis      entry 0 with its inclusion proof: origin and issuing keys
 //! issued       the entry that issued the credential, its opening, its inclusion proof
 //! keys         the key entries by which the credential's issuing key came, with proofs; absent where
-//!              it is one of the genesis. Verifiers from before there were any refuse such a receipt
+//!              it is one of the genesis. In the receipt of entry 0, all entries about issuing keys. Verifiers from before there were any refuse such a receipt
 //! seen         consistency proof from the head the device saw to the checkpoint
 //! ```
 //!
@@ -49,7 +49,8 @@ pub struct Receipt {
     /// The status entry that issued the credential, under the checkpoint of `proof`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued: Option<Included>,
-    /// The key entries by which the key that signed the credential came, from a key of the genesis on, in their order.
+    /// The key entries by which the key that signed the credential came, from a key of the genesis on, in their order; in
+    /// the receipt of entry 0, those of all issuing keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Included>,
     /// Consistency proof (32-byte hashes) from the head named in the record's metadata to the

@@ -122,7 +122,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         if metadata.origin != self.trust.origin {
             return Err(Lie::Origin.into());
         }
-        if metadata.provider != self.trust.provider {
+        if Some(metadata.provider) != held.provider() {
             return Err(Lie::Provider.into());
         }
         if metadata.credential != held.id.0 || receipt.credential.as_ref() != Some(&held.credential) {

@@ -13,12 +13,16 @@
 //! A pass leaves the device only after its place, its document and its c are saved in `pending`. So whatever the log shows
 //! at that place later, the device can tell its own from another's, and knows what the next record must name. An answer
 //! that got lost is not forgotten: it stays pending until its place is taken, because a provider may log it late. The next
-//! answer is for the same place, so at most one of them can stand in the log.
+//! answer is for the same place, so at most one of them can stand in the log. One that the provider has refused, such as
+//! that of a wrong PIN, is settled: it stays only so that a provider that lies is found out, and not longer than it could
+//! enter the log.
+//!
+//! Of every answer the challenge is remembered: an attempt in the log under another one was not made by this device.
 //!
 //! Nonces are not in here: they are in memory only, and their types are used up.
 
 use scal3::index_key::{LabelSecret, Stream, StreamKey};
-use scal3::{Hash, Profile, metadata};
+use scal3::{Credential, Hash, Profile, metadata};
 use serde::{Deserialize, Serialize};
 use threshold::{KemPublicKey, Shares};
 use tlog::{TreeHead, TreeSize};
@@ -27,15 +31,16 @@ use zeroize::Zeroizing;
 use crate::base64::Bytes;
 use crate::folder::{Memory, MemoryError};
 use crate::provider::Token;
+use crate::subscriber::TOLERANCE_MS;
 use crate::wire::{Exactly, Hex, Invitation};
 
 /// The name that it is saved under.
 pub(crate) const NAME: &str = "state.json";
 
 /// The form of the file.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
-/// How many answers can wait for one place. A wrong PIN leaves one behind, and the provider counts those, too.
+/// How many answers can wait for one place; and how many that were refused are kept beside them.
 pub(crate) const PENDING_MAX: usize = 32;
 
 /// Everything. `Debug` of it and its parts is left out by intent.
@@ -124,6 +129,8 @@ pub(crate) struct Held {
     pub previous: Hex,
     /// Every answer that was given for that sequence number.
     pub pending: Vec<Pending>,
+    /// The challenges of all answers that came to no record, as far as this device knows.
+    pub tried: Vec<Hex>,
     /// Whether the log has shown that it was revoked.
     pub revoked: bool,
     /// How many of the provider's entries about it the log has shown: there are never fewer.
@@ -138,11 +145,15 @@ pub(crate) struct Held {
 pub(crate) struct Pending {
     /// Its challenge hash, as the record has it: no one but the two factors can make another with it.
     pub c: Exactly<32>,
+    /// The challenge that it answers.
+    pub challenge: Hex,
     pub index_key: Hex,
     pub instruction_id: Hex,
     /// After this moment it may not enter the log.
     pub expires_ms: u64,
     pub document: Bytes,
+    /// Whether the provider has said that it does not take it.
+    pub refused: bool,
 }
 
 /// The label secret, wiped when dropped.
@@ -274,7 +285,44 @@ impl Held {
     pub fn advance(&mut self, c: &[u8; 32]) {
         self.previous = Hex(metadata::previous(&self.id.0, self.sequence, c));
         self.sequence += 1;
-        self.pending.clear();
+        let others = self.pending.drain(..).filter(|pending| pending.c.0 != *c);
+        self.tried.extend(others.map(|pending| pending.challenge));
+    }
+
+    /// The provider this credential is of.
+    pub fn provider(&self) -> Option<Hash> {
+        Some(Credential::from_own_store(self.credential.as_ref()).ok()?.claims().provider)
+    }
+
+    /// Whether an answer left the device whose fate is not known.
+    pub fn is_unsettled(&self) -> bool {
+        self.pending.iter().any(|pending| !pending.refused)
+    }
+
+    /// The provider does not take this answer, it says.
+    pub fn refused(&mut self, c: &[u8; 32]) {
+        self.pending.iter_mut().filter(|pending| pending.c.0 == *c).for_each(|pending| pending.refused = true);
+    }
+
+    /// Makes room for one more answer: what can't enter the log any more goes, and the oldest of too many that were refused.
+    /// `Err`: when the first of the others can't, either.
+    pub fn make_room(&mut self, now_ms: u64) -> Result<(), u64> {
+        let over_ms = |pending: &Pending| pending.expires_ms.saturating_add(2 * TOLERANCE_MS);
+        let full = self.pending.iter().filter(|pending| !pending.refused).count() >= PENDING_MAX;
+        let refused = self.pending.iter().filter(|pending| pending.refused).count();
+        let mut surplus = (refused + 1).saturating_sub(PENDING_MAX);
+        let tried = &mut self.tried;
+        self.pending.retain(|pending| {
+            let over = over_ms(pending) <= now_ms;
+            let goes = if pending.refused { over || surplus > 0 } else { over && full };
+            if goes {
+                surplus = surplus.saturating_sub(usize::from(pending.refused));
+                tried.push(pending.challenge);
+            }
+            !goes
+        });
+        let others = self.pending.iter().filter(|pending| !pending.refused);
+        if others.clone().count() < PENDING_MAX { Ok(()) } else { Err(others.map(over_ms).min().unwrap_or(now_ms)) }
     }
 }
 
@@ -294,6 +342,18 @@ mod tests {
         }
     }
 
+    fn pending(n: u8, expires_ms: u64) -> Pending {
+        Pending {
+            c: Exactly([n; 32]),
+            challenge: Hex(Hash([n; 32])),
+            index_key: Hex(Hash([n; 32])),
+            instruction_id: Hex(Hash([1; 32])),
+            expires_ms,
+            document: Bytes(Vec::new()),
+            refused: false,
+        }
+    }
+
     fn held() -> Held {
         let id = Hex(Hash([5; 32]));
         Held {
@@ -304,6 +364,7 @@ mod tests {
             sequence: 0,
             previous: id,
             pending: Vec::new(),
+            tried: Vec::new(),
             revoked: false,
             events: 0,
             statuses: 0,
@@ -331,10 +392,10 @@ mod tests {
         let folder = Folder::open(temp.path().join("device")).unwrap();
         let state = State::new("log.example", Hash([6; 32]), [2; 33]);
         let mut json = serde_json::to_value(&state).unwrap();
-        json["version"] = 2.into();
+        json["version"] = 1.into();
         folder.save(NAME, json.to_string().as_bytes()).unwrap();
         assert!(matches!(State::load(&folder), Err(MemoryError::Damaged { .. })));
-        json["version"] = 1.into();
+        json["version"] = VERSION.into();
         json["more"] = 1.into();
         folder.save(NAME, json.to_string().as_bytes()).unwrap();
         assert!(matches!(State::load(&folder), Err(MemoryError::Damaged { .. })));
@@ -344,16 +405,31 @@ mod tests {
     fn the_next_place_follows_from_c_alone() {
         let mut held = held();
         let first = held.next_index_key();
-        held.pending.push(Pending {
-            c: Exactly([9; 32]),
-            index_key: Hex(first),
-            instruction_id: Hex(Hash([1; 32])),
-            expires_ms: 5,
-            document: Bytes(Vec::new()),
-        });
+        held.pending.extend([pending(8, 5), pending(9, 5)]);
         held.advance(&[9; 32]);
         assert_eq!((held.sequence, held.pending.len()), (1, 0));
         assert_eq!(held.previous.0, metadata::previous(&held.id.0, 0, &[9; 32]));
         assert_ne!(held.next_index_key(), first);
+        assert_eq!(held.tried, [Hex(Hash([8; 32]))], "the other came to no record");
+    }
+
+    #[test]
+    fn what_was_refused_takes_no_room_and_goes_when_it_can_no_longer_enter_the_log() {
+        let mut held = held();
+        for n in 0..100 {
+            held.make_room(0).unwrap();
+            held.pending.push(pending(n, 1000));
+            held.refused(&[n; 32]);
+        }
+        assert!(!held.is_unsettled() && held.pending.len() == PENDING_MAX);
+        for n in 100..100 + PENDING_MAX as u8 {
+            held.make_room(0).unwrap();
+            held.pending.push(pending(n, 1000 + u64::from(n)));
+        }
+        assert!(held.is_unsettled());
+        assert_eq!(held.make_room(0), Err(1100 + 2 * TOLERANCE_MS), "answers whose fate is unknown are not forgotten");
+        held.make_room(1100 + 2 * TOLERANCE_MS).unwrap();
+        assert_eq!((held.pending.len(), held.pending.iter().any(|p| p.refused)), (PENDING_MAX - 1, false));
+        assert_eq!(held.tried.len(), 101, "what this device tried is known for ever");
     }
 }

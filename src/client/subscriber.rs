@@ -20,7 +20,7 @@ use crate::device::{DeviceError, DeviceKey, PinPrf};
 use crate::folder::{Folder, Memory, MemoryError};
 use crate::head::HeadError;
 use crate::provider::{Problem, ProblemKind, Provider, ProviderError};
-use crate::state::State;
+use crate::state::{Held, State};
 
 /// Tells the time: milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -177,8 +177,9 @@ pub enum Lie {
     /// The credential is not signed by the provider that the device trusts.
     #[error("the credential is not signed by the provider")]
     Signature,
-    /// The log's first entry does not name the provider's issuing key.
-    #[error("the provider's issuing key is not in the log's first entry")]
+    /// The log does not show the issuing key that the device trusts, or no entries by which the one that signs now came
+    /// from it.
+    #[error("the log does not show how the issuing key came from the one that the device trusts")]
     IssuingKey,
     /// The entry that issued the credential is not in the log, or is another.
     #[error("the log does not show that the credential was issued")]
@@ -244,16 +245,16 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     /// Whether an answer left the device whose fate is not known yet.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
-        self.state.held.as_ref().is_some_and(|held| !held.pending.is_empty())
+        self.state.held.as_ref().is_some_and(Held::is_unsettled)
     }
 
     /// The documents of those answers. Authorise the very same one again, and it is not done twice; one made anew of the same
-    /// words would be another. After a wrong PIN they are left behind, too, until the next answer that the log takes.
+    /// words would be another.
     ///
     /// # Errors
     /// [`Error::Instruction`] when the memory holds a document that is none.
     pub fn unsettled(&self) -> Result<Vec<Document>, Error> {
-        let pending = self.state.held.iter().flat_map(|held| &held.pending);
+        let pending = self.state.held.iter().flat_map(|held| &held.pending).filter(|pending| !pending.refused);
         pending.map(|pending| Ok(Document::parse(pending.document.as_ref())?)).collect()
     }
 

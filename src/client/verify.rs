@@ -19,6 +19,7 @@ use crate::{
 use scal3::{
     Claims, Credential, Document, Entry, Genesis, Kind, OtherOpening,
     batch::Job,
+    credential::IssuingKey,
     ecdsa::BadSignature,
     index_key::status_index_key,
     key_change::{KeyChange, Role},
@@ -362,6 +363,17 @@ fn credential(
 /// The issuing keys when the credential was issued, as far as the receipt shows: those of the genesis, changed by the key
 /// entries in it.
 fn keys_then(receipt: &Receipt, issued_at: u64, head: &Head, genesis: &Genesis) -> Result<Keys, String> {
+    keys_by(receipt, issued_at, head, genesis, |_| ())
+}
+
+/// The same, and shows each change that holds.
+fn keys_by(
+    receipt: &Receipt,
+    issued_at: u64,
+    head: &Head,
+    genesis: &Genesis,
+    mut each: impl FnMut(&KeyChange),
+) -> Result<Keys, String> {
     let mut keys = Keys::genesis(genesis).ok_or("an issuing key in entry 0 is no key")?;
     let mut last = 0;
     for included in &receipt.keys {
@@ -377,8 +389,28 @@ fn keys_then(receipt: &Receipt, issued_at: u64, head: &Head, genesis: &Genesis) 
             return Err(format!("entry {last} is about a key of another kind"));
         }
         keys.change(&head.origin, &change, last).map_err(|e| format!("entry {last}: {e}"))?;
+        each(&change);
     }
     Ok(keys)
+}
+
+/// The issuing keys that the provider has had since the one a device trusts, that one first: from the receipt of entry 0, which
+/// names the log's first keys and shows all key entries since. `None` when the receipt does not hold, or does not have it.
+pub(crate) fn issuing_keys(receipt: &Receipt, trust: &Policy, trusted: &Hash) -> Option<Vec<IssuingKey>> {
+    let mut report = Lines::default();
+    let head = checkpoint(receipt, trust, &mut report)?;
+    let (place, _) = included(receipt, &head, &mut report)?;
+    let genesis = genesis(receipt, &head, &mut report).filter(|_| place.get() == 0)?;
+    let mut line: Vec<IssuingKey> = Vec::new();
+    let first = Keys::genesis(&genesis)?;
+    line.extend(first.of_provider(trusted).copied());
+    keys_by(receipt, head.head.size.get(), &head, &genesis, |change| {
+        let new = IssuingKey::parse(&change.new.key).ok();
+        let follows = change.old.as_ref().is_some_and(|old| line.iter().any(|key| key.as_bytes()[..] == old.key));
+        line.extend(new.filter(|new| follows || new.provider() == *trusted));
+    })
+    .ok()?;
+    Some(line).filter(|line| !line.is_empty())
 }
 
 /// What the issuing entry of a receipt says, before the provider's signature is looked at.

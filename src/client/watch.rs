@@ -3,6 +3,7 @@
 //! ```text
 //! stream 0   0 1 2 … k   the person's instructions      sequence gapless, previous chained, each by this device
 //! stream 1   0 1 2 … m   what the provider wrote        counter gapless, previous chained
+//!                        attempts                       each under a challenge that this device answered
 //! status     0 1 2 … n   the credential's status        counter gapless, a course it may take
 //! ```
 //!
@@ -10,10 +11,14 @@
 //! does not fit is a [`Finding`], and the rest is looked at all the same. A provider that shows fewer entries than it did
 //! before is found out because the device remembers how many there were.
 
+use std::collections::BTreeSet;
+
+use scal3::attempts::Attempt;
 use scal3::cbor::Value;
 use scal3::event::{Detail, Event, StreamPlace};
 use scal3::index_key::{Stream, status_index_key};
 use scal3::outcome::Outcome;
+use scal3::verify::Submitted;
 use scal3::{Change, Document, Hash, Kind, StatusChange, metadata};
 use tlog::TreeHead;
 use tlog::note::Note;
@@ -25,6 +30,7 @@ use crate::receipt::Receipt;
 use crate::receipts::{Other, Record, with_document};
 use crate::state::Held;
 use crate::subscriber::{Error, Lie, Subscriber};
+use crate::wire::Hex;
 
 /// How far behind a missing entry another one is looked for: one that is there shows that one was left out.
 const BEYOND: u64 = 3;
@@ -140,6 +146,9 @@ pub enum Fault {
     /// An instruction that this device did not make.
     #[error("is an instruction that this device did not make")]
     NotOurs,
+    /// An attempt to authorise that this device did not make: somebody has its key, or the provider counts what was not.
+    #[error("is an attempt that this device did not make")]
+    NotOurAttempt,
     /// It has another number than its place.
     #[error("says that it is number {0}")]
     Number(u64),
@@ -170,8 +179,8 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let all: Vec<Held> = self.state.past.iter().chain(&self.state.held).chain(&self.state.next).cloned().collect();
         for held in &all {
             let from = watch.entries.len();
-            self.watch_records(held, &mut watch).await?;
-            let events = self.watch_events(held, &mut watch).await?;
+            let ours = self.watch_records(held, &mut watch).await?;
+            let events = self.watch_events(held, ours, &mut watch).await?;
             let statuses = self.watch_statuses(held, &mut watch).await?;
             if let Some(own) = watch.entries.get_mut(from..) {
                 own.sort_by_key(|own| own.index);
@@ -193,19 +202,24 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         }
     }
 
-    async fn watch_records(&mut self, held: &Held, watch: &mut Watch) -> Result<(), Error> {
+    /// The challenges that this device has answered.
+    async fn watch_records(&mut self, held: &Held, watch: &mut Watch) -> Result<BTreeSet<Hash>, Error> {
+        let answered = held.pending.iter().map(|pending| pending.challenge).chain(held.tried.iter().copied());
+        let mut ours: BTreeSet<Hash> = answered.map(|Hex(challenge)| challenge).collect();
         let stream = held.dealt.stream(Stream::Own);
         let mut previous = Some(held.id.0);
         let mut walk = Walk::new(held, List::Records, held.sequence);
         while let Some(counter) = walk.next() {
             let index_key = stream.index_key(counter);
+            let kept = self.kept(&held.id.0, counter)?;
+            // What was kept was verified then, and still says what was answered if the log can't show it any more.
+            ours.extend(kept.as_ref().and_then(challenge));
             let Some(receipt) = self.shown(held, &index_key).await? else {
                 walk.missing(watch);
                 previous = None;
                 continue;
             };
             walk.found(watch);
-            let kept = self.kept(&held.id.0, counter)?;
             if kept.as_ref().is_some_and(|kept| kept.entry != receipt.entry) {
                 walk.finds(watch, Fault::Changed);
             }
@@ -223,6 +237,8 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             };
             if counter >= held.sequence && !held.pending.iter().any(|pending| pending.c.0 == record.c) {
                 walk.finds(watch, Fault::NotOurs);
+            } else {
+                ours.insert(record.metadata.challenge);
             }
             if record.metadata.sequence != counter {
                 walk.finds(watch, Fault::Number(record.metadata.sequence));
@@ -234,11 +250,11 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             self.watch_history(&record.note, &walk, watch).await?;
             watch.entries.push(own_record(held, record, receipt));
         }
-        Ok(())
+        Ok(ours)
     }
 
-    /// How many there are.
-    async fn watch_events(&mut self, held: &Held, watch: &mut Watch) -> Result<u64, Error> {
+    /// How many there are. `ours` are the challenges that this device has answered.
+    async fn watch_events(&mut self, held: &Held, mut ours: BTreeSet<Hash>, watch: &mut Watch) -> Result<u64, Error> {
         let stream = held.dealt.stream(Stream::Provider);
         let mut previous = Some(held.id.0);
         let mut walk = Walk::new(held, List::Events, held.events);
@@ -261,6 +277,10 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
                 walk.finds(watch, Fault::Chain);
             }
             previous = Some(commitment);
+            // One finding for an attempt, whatever else is said of it.
+            if attempt(&what).is_some_and(|challenge| challenge.is_none_or(|challenge| ours.insert(challenge))) {
+                walk.finds(watch, Fault::NotOurAttempt);
+            }
             watch.entries.push(Own { credential: held.id.0, index, time_ms, what, receipt });
         }
         Ok(walk.count)
@@ -411,6 +431,19 @@ fn provider_entry(kind: Kind, counter: u64, body: Value) -> Option<(StreamPlace,
         }
         _ => None,
     }
+}
+
+/// The challenge that a record answered.
+fn challenge(receipt: &Receipt) -> Option<Hash> {
+    let submitted = Submitted::parse(receipt.opening.as_ref()?.as_ref()).ok()?;
+    Some(submitted.metadata().challenge)
+}
+
+/// The challenge of an attempt, where an entry is about one; `Some(None)` when it does not say which.
+fn attempt(what: &What) -> Option<Option<Hash>> {
+    let What::Event { name, detail, .. } = what else { return None };
+    let event = Event { name: name.clone(), stream: None, detail: detail.clone() };
+    name.starts_with("attempt.").then(|| Attempt::of(&event).map(|(_, challenge)| challenge))
 }
 
 /// What is wrong with a receipt. Anything else is no finding but an error.

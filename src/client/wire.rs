@@ -70,6 +70,8 @@ impl Level {
 pub struct InviteRequest {
     /// The credential that the new one succeeds.
     pub predecessor: Option<Hex>,
+    /// Whether that one can't speak for it, so that the provider will.
+    pub recovery: bool,
 }
 
 /// What a person's device needs to enrol. The provider's backend gets it, and hands it to the device.

@@ -56,7 +56,7 @@ pub(super) struct Receipt {
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<Included>,
     /// The entries by which the key that signed the credential came, one after the other, from a key of the genesis. Left
-    /// out where it is a key of the genesis.
+    /// out where it is a key of the genesis. In the receipt of entry 0: all entries about issuing keys.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<Included>,
     /// Consistency proof from the head that the device had seen to the checkpoint.
@@ -147,6 +147,15 @@ fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, reading: &Readi
         keys: Vec::new(),
         seen: None,
     };
+    if index == genesis {
+        let changes = engine.keys()?;
+        let issuing =
+            changes.changes().iter().filter(|change| change.role == Role::Issuing && change.index < size.get());
+        for change in issuing {
+            let index = LeafIndex::new(change.index).map_err(|e| Error::Internal(e.to_string()))?;
+            receipt.keys.push(included(engine, index, size, false)?);
+        }
+    }
     if reading.openings()
         && let Shown::Open(opening) = engine.opening(index)?
     {

@@ -48,7 +48,9 @@ impl Status {
             text.push_str("under way   a change of the PIN: the old one is in force. Give `sole pin change` again, with the same invitation\n");
         }
         if person.is_unsettled() {
-            text.push_str("unsettled   answers that the log does not show: of wrong PINs, or lost on the way. `sole watch` tells\n");
+            text.push_str(
+                "unsettled   answers that got lost on the way, and that the log does not show. `sole watch` tells\n",
+            );
         }
         out.say(
             text,

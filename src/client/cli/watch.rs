@@ -133,6 +133,9 @@ fn means(fault: &Fault) -> &'static str {
         Fault::NotOurs => {
             "Somebody acted in your name without this device. Revoke the credential (sole revoke), then tell the provider."
         }
+        Fault::NotOurAttempt => {
+            "Somebody has a copy of this device and tries PINs, or the provider counts what nobody did. Revoke the credential (sole revoke)."
+        }
         Fault::Receipt(_) => "The provider shows an entry that does not prove what it should.",
         Fault::Number(_) | Fault::Chain => "The order was changed: something was put in, or taken out.",
         Fault::Form => "A newer program may have written it; update, and if it stays so, tell the provider.",

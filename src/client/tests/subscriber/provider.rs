@@ -62,6 +62,8 @@ pub enum Fate {
     AnswerLost,
     /// It is put aside, and the device hears nothing.
     PutAside,
+    /// It is put aside, and the device hears that its PIN is wrong.
+    Refused,
 }
 
 #[derive(Default)]
@@ -504,6 +506,8 @@ impl Log {
         let credential = challenge.credential;
         let account = &self.accounts[&credential];
         let (profile, presented) = (account.claims.profile, challenge.presented.clone());
+        let detail = || Detail::Bytes(id.0.to_vec());
+        self.event(&credential, Kind::Event, "attempt.started", detail());
         let outcome = match profile {
             Profile::EcSdsa => self.complete::<Profile1>(challenge, body),
             Profile::Transcript => self.complete::<Profile2>(challenge, body),
@@ -513,17 +517,22 @@ impl Log {
             Err(Fault::WrongPin) => {
                 let account = self.accounts.get_mut(&credential).unwrap();
                 account.failures += 1;
-                if account.sequence > 0 {
-                    self.event(&credential, Kind::Event, "attempt.failed", Detail::Nothing);
-                }
+                self.event(&credential, Kind::Event, "attempt.failed", detail());
                 return Err((403, "second-factor"));
             }
-            Err(_) => return Err((422, "pass-damaged")),
+            Err(_) => {
+                self.event(&credential, Kind::Event, "attempt.refunded", detail());
+                return Err((422, "pass-damaged"));
+            }
         };
         let opening = Opening { profile, record, evidence: Vec::new(), shown: presented.shown }.to_bytes();
         if self.spoilt.fate == Fate::PutAside {
             self.put_aside.push((credential, opening));
             return Err((504, "slow"));
+        }
+        if self.spoilt.fate == Fate::Refused {
+            self.put_aside.push((credential, opening));
+            return Err((403, "second-factor"));
         }
         let index = self.take(&credential, opening)?;
         Ok(json!({"record": self.appended(index, false), "outcome": null}))
@@ -564,8 +573,6 @@ impl Log {
         }
         if metadata.class == CLASS_ACTIVATE {
             self.status(id, Change::Activated(index))?;
-        } else {
-            self.event(id, Kind::Event, "attempt.passed", Detail::Nothing);
         }
         Ok(index)
     }

@@ -51,7 +51,7 @@ async fn a_device_enrols_authorises_and_sees_all_of_it() {
         let named = |name: &str| {
             watch.entries.iter().filter(|own| matches!(&own.what, What::Event { name: n, .. } if n == name)).count()
         };
-        assert_eq!((named("enrolment.kept"), named("attempt.passed")), (1, 2));
+        assert_eq!((named("enrolment.kept"), named("attempt.started")), (1, 3));
         let statuses = watch.entries.iter().filter(|own| matches!(own.what, What::Status { .. })).count();
         assert_eq!(statuses, 2);
     }
@@ -64,11 +64,63 @@ async fn a_wrong_pin_is_told_and_costs_no_place() {
     anna.enrol(&site.invite(None).await, Profile::EcSdsa, &pin()).await.unwrap();
     let wrong = anna.authorise(&payment(1), &Pin::new("54321")).await;
     assert!(matches!(wrong, Err(Error::WrongPin { attempts_left: Some(4) })), "{wrong:?}");
+    assert!(!anna.is_unsettled(), "what the provider refused is settled");
+    assert!(anna.unsettled().unwrap().is_empty());
     assert_eq!(anna.authorise(&payment(1), &pin()).await.unwrap().sequence, 1);
     let watch = anna.watch().await.unwrap();
     assert_eq!(watch.findings, []);
     let failed = |own: &client::watch::Own| matches!(&own.what, What::Event { name, .. } if name == "attempt.failed");
     assert_eq!(watch.entries.iter().filter(|own| failed(own)).count(), 1);
+}
+
+#[tokio::test]
+async fn however_often_a_pin_is_wrong_the_device_does_not_run_out_of_room() {
+    let (site, temp) = (Site::open().await, tempfile::tempdir().unwrap());
+    let mut anna = anna(&site, temp.path());
+    anna.enrol(&site.invite(None).await, Profile::EcSdsa, &pin()).await.unwrap();
+    for _ in 0..36 {
+        let wrong = anna.authorise(&payment(1), &Pin::new("54321")).await;
+        assert!(matches!(wrong, Err(Error::WrongPin { .. })), "{wrong:?}");
+    }
+    assert_eq!(anna.authorise(&payment(1), &pin()).await.unwrap().sequence, 1);
+    assert_eq!(anna.watch().await.unwrap().findings, [], "all of them are this device's own");
+}
+
+/// A provider that says that a PIN was wrong, and logs the record later, is not taken for somebody else.
+#[tokio::test]
+async fn what_was_refused_and_logged_all_the_same_is_known_as_ones_own() {
+    let (site, temp) = (Site::open().await, tempfile::tempdir().unwrap());
+    let mut anna = anna(&site, temp.path());
+    anna.enrol(&site.invite(None).await, Profile::EcSdsa, &pin()).await.unwrap();
+    site.spoil(|spoilt| spoilt.fate = Fate::Refused);
+    let document = payment(1);
+    let wrong = anna.authorise(&document, &pin()).await;
+    assert!(matches!(wrong, Err(Error::WrongPin { .. })), "{wrong:?}");
+    site.honest();
+    assert!(site.log.lock().unwrap().release()[0].is_ok());
+    let done = anna.reconcile().await.unwrap().expect("it is in the log");
+    assert_eq!((done.sequence, done.receipt.document.unwrap().0), (1, document.to_bytes()));
+    assert_eq!(anna.watch().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn an_attempt_that_the_device_did_not_make_is_found() {
+    let (site, one, two) = (Site::open().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut anna = anna(&site, one.path());
+    anna.enrol(&site.invite(None).await, Profile::EcSdsa, &pin()).await.unwrap();
+    // A copy of the device's folder, in a thief's hands.
+    for part in ["keys", "state"] {
+        std::fs::create_dir_all(two.path().join(part)).unwrap();
+        for file in std::fs::read_dir(one.path().join(part)).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), two.path().join(part).join(file.file_name())).unwrap();
+        }
+    }
+    let mut thief = super::anna(&site, two.path());
+    assert!(matches!(thief.authorise(&payment(1), &Pin::new("00000")).await, Err(Error::WrongPin { .. })));
+    let found = anna.watch().await.unwrap().findings;
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.list, &finding.fault), (client::watch::List::Events, &client::watch::Fault::NotOurAttempt));
+    assert_eq!(thief.watch().await.unwrap().findings, []);
 }
 
 #[tokio::test]
