@@ -1,17 +1,27 @@
 //! Load for a solelog: real records, sent from many connections, and every answer verified.
 //!
-//! Records are made before the clock starts, because making one (both factors, both halves) costs more than verifying
-//! it. An answer counts only when its entry commits to the record that was sent and its inclusion proof leads to a
-//! head that the log signed: a fast log that answers wrongly has a throughput of zero.
+//! Records are made before the clock starts. An answer counts only when its entry commits to the record that was sent and
+//! its inclusion proof leads to a head that the log signed: a fast log that answers wrongly has a throughput of zero.
 //!
 //! | file | its one job |
 //! |---|---|
-//! | `plan.rs` | subscribers, credentials, records: what will be sent |
-//! | `worker.rs` | one connection: send, time, verify |
-//! | `report.rs` | throughput and latency, as a table or JSON |
+//! | `pairs.rs` | secret numbers and their points, one addition each |
+//! | `maker.rs` | people, credentials, records |
+//! | `crowd.rs` | many of them, in lanes |
+//! | `transport.rs` | one connection, kept open |
+//! | `answers.rs` | what the log answers, verified |
+//! | `local.rs` | a log of one's own, as a child process |
 
+pub mod answers;
+pub mod crowd;
+pub mod latency;
+pub mod local;
+pub mod maker;
+pub mod pace;
+pub mod pairs;
 pub mod plan;
 pub mod report;
+pub mod transport;
 pub mod worker;
 
 /// Why a run can't go on.
@@ -20,6 +30,9 @@ pub enum Error {
     /// The log can't be reached, or breaks off.
     #[error("{0}")]
     Http(#[from] reqwest::Error),
+    /// The same, on a plain connection.
+    #[error("the connection broke: {0}")]
+    Broken(String),
     /// The log refused something that it must take.
     #[error("the log answered {status}: {body}")]
     Refused {
@@ -34,4 +47,7 @@ pub enum Error {
     /// A record or credential can't be made.
     #[error("cannot make a record: {0}")]
     Make(String),
+    /// A file, a process.
+    #[error("{0}")]
+    System(String),
 }

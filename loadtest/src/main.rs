@@ -3,11 +3,12 @@
 use clap::Parser;
 use loadtest::{
     Error,
+    local::AS_SOLELOG,
     plan::{Log, Person},
     report::Report,
     worker::Connection,
 };
-use solelog::cli::cast::Provider;
+use solelog::cli::{self, Cli, cast::Provider};
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 /// Send real records to a log from many connections, and verify every answer.
@@ -39,8 +40,18 @@ struct Args {
     json: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).is_some_and(|first| first == AS_SOLELOG) {
+        return cli::run(Cli::parse_from(std::iter::once("solelog".into()).chain(arguments)));
+    }
+    match cli::runtime() {
+        Ok(runtime) => runtime.block_on(load()),
+        Err(failure) => failure.report(false),
+    }
+}
+
+async fn load() -> ExitCode {
     let args = Args::parse();
     match run(&args).await {
         Ok(report) => {
