@@ -5,7 +5,8 @@
 //!                 "portable"   AWS-LC, on every processor
 //!                 "vector"     eight lanes of AVX-512 IFMA, or no start
 //! ```
-//! An engine that does not pass its self-test is never used.
+//! An engine that does not pass its self-test is never used: where the vector engine does not, the portable one runs, and says
+//! why. Vectors that the processor lacks are an error only for whoever asked for them by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +15,8 @@ use scal3::batch::{Job, Verdict, VerifyBatch};
 
 use crate::portable::Portable;
 use crate::self_test::{self, WrongAnswer};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::Vector;
 
 /// Which engine is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,7 +55,28 @@ pub const KEY_TABLES: usize = 2048;
 /// A chosen engine that has passed its self-test. It is shared by reference between threads.
 #[derive(Debug)]
 pub struct Engine {
-    portable: Portable,
+    kind: Kind,
+    fallback: Option<Fallback>,
+}
+
+/// Why the vector engine does not run although it was not ruled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fallback {
+    /// This processor cannot run it.
+    #[error("this processor does not have {missing}")]
+    Unsupported {
+        /// The first feature that is missing.
+        missing: &'static str,
+    },
+    /// It gave a wrong verdict. Nothing it says is to be believed, nor should this machine be.
+    #[error("the vector engine failed its self-test: {0}")]
+    SelfTest(#[from] WrongAnswer),
+}
+
+enum Kind {
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Vector(Box<Vector>),
 }
 
 impl Engine {
@@ -69,29 +93,67 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`].
-    pub fn with_key_tables(choice: Choice, _keys: usize) -> Result<Engine, EngineError> {
-        if choice == Choice::Vector {
-            return Err(EngineError::Unsupported { missing: "an engine that this version has" });
-        }
+    pub fn with_key_tables(choice: Choice, keys: usize) -> Result<Engine, EngineError> {
+        let fallback = match choice {
+            Choice::Portable => None,
+            Choice::Auto | Choice::Vector => match (vector(keys), choice) {
+                (Ok(kind), _) => return Ok(Engine { kind, fallback: None }),
+                (Err(Fallback::Unsupported { missing }), Choice::Vector) => {
+                    return Err(EngineError::Unsupported { missing });
+                }
+                (Err(reason), _) => Some(reason),
+            },
+        };
         self_test::run(&Portable)?;
-        Ok(Engine { portable: Portable })
+        Ok(Engine { kind: Kind::Portable(Portable), fallback })
     }
 
     /// The engine that runs, for the start-up line, `/v1/log` and the metric: `portable` or `vector`.
     pub fn name(&self) -> &'static str {
-        "portable"
+        match self.kind {
+            Kind::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vector(_) => "vector",
+        }
     }
 
-    /// Why the vector engine does not run although it was not ruled out: the processor lacks it, or it failed its
-    /// self-test. None when the engine that was asked for runs.
-    pub fn fallback(&self) -> Option<&'static str> {
-        None
+    /// Why the vector engine does not run although it was not ruled out. None when the engine that was asked for runs, or the
+    /// vector engine.
+    pub fn fallback(&self) -> Option<Fallback> {
+        self.fallback
     }
+}
+
+/// The vector engine, tested.
+#[cfg(target_arch = "x86_64")]
+fn vector(keys: usize) -> Result<Kind, Fallback> {
+    let vector = Vector::new(keys).map_err(|missing| Fallback::Unsupported { missing })?;
+    self_test::run(&vector)?;
+    Ok(Kind::Vector(Box::new(vector)))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn vector(_keys: usize) -> Result<Kind, Fallback> {
+    Err(Fallback::Unsupported { missing: "AVX-512 IFMA" })
 }
 
 impl VerifyBatch for Engine {
     fn verify_batch(&self, jobs: &[Job]) -> Vec<Verdict> {
-        self.portable.verify_batch(jobs)
+        match &self.kind {
+            Kind::Portable(portable) => portable.verify_batch(jobs),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vector(vector) => vector.verify_batch(jobs),
+        }
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vector(_) => "vector",
+        })
     }
 }
 

@@ -25,7 +25,7 @@ impl VerifyBatch for Portable {
 }
 
 /// The three signatures of one job, in the order of [`Job::verify`].
-fn verify(job: &Job) -> Verdict {
+pub(crate) fn verify(job: &Job) -> Verdict {
     binding(job).map_err(|_| Broken::Binding)?;
     device(job).map_err(|_| Broken::Device)?;
     Ok(joint(job)?)
