@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use verifier::Choice;
 
 use crate::authority;
 use crate::engine;
@@ -52,6 +53,8 @@ pub struct Config {
     pub view: View,
     /// Upper bounds.
     pub limits: Limits,
+    /// How signatures are verified.
+    pub verify: Verify,
     /// When things happen.
     pub pace: Pace,
     /// The HTTP server.
@@ -174,8 +177,31 @@ pub struct Limits {
     pub token_in_flight: usize,
     /// The most connections.
     pub connections: usize,
-    /// Threads that verify signatures.
-    pub verify_threads: usize,
+}
+
+/// How signatures are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Verify {
+    /// What computes.
+    pub engine: VerifyEngine,
+    /// Threads that verify.
+    pub threads: usize,
+    /// One accepted record in so many is verified again, by another engine.
+    pub recheck_one_in: u64,
+}
+
+/// What verifies signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyEngine {
+    /// The fastest that this processor has.
+    #[default]
+    Auto,
+    /// AWS-LC, on every processor.
+    Portable,
+    /// Eight at a time; no start where the processor can't.
+    Vector,
 }
 
 /// When things happen.
@@ -238,6 +264,7 @@ impl Default for Config {
             evidence: Evidence::default(),
             view: View::default(),
             limits: Limits::default(),
+            verify: Verify::default(),
             pace: Pace::default(),
             http: Http::default(),
             logging: Logging::default(),
@@ -297,8 +324,14 @@ impl Default for Limits {
             waiting_bytes: 64 << 20,
             token_in_flight: 256,
             connections: 4096,
-            verify_threads: 0,
         }
+    }
+}
+
+impl Default for Verify {
+    fn default() -> Verify {
+        let engine::Verify { threads, recheck_one_in, .. } = engine::Verify::default();
+        Verify { engine: VerifyEngine::Auto, threads, recheck_one_in }
     }
 }
 
@@ -483,7 +516,17 @@ pub const FIELDS: &[Field] = &[
         "The most requests one token may have open, so that one client can't fill the queue; beyond it 429.",
     ),
     number("limits.connections", "4096", "The most connections; later ones wait in the kernel's queue."),
-    number("limits.verify_threads", "0", "Threads that verify signatures. 0: one per core."),
+    text(
+        "verify.engine",
+        "\"auto\"",
+        "What verifies signatures: \"vector\" (eight at a time; needs AVX-512 IFMA), \"portable\" (AWS-LC), or \"auto\", the fastest that this processor has.",
+    ),
+    number("verify.threads", "0", "Threads that verify signatures. 0: one per core."),
+    number(
+        "verify.recheck_one_in",
+        "100",
+        "One accepted record in so many is verified again by another engine, in the background; a difference is an alarm (`solelog_record_rechecks_total`). 0: none.",
+    ),
     number(
         "pace.head_interval_ms",
         "0",
@@ -652,7 +695,17 @@ impl Config {
         }
     }
 
-    /// What the engine is told about time.
+    /// How signatures are verified, as the engine takes it.
+    pub fn engine_verify(&self) -> engine::Verify {
+        let engine = match self.verify.engine {
+            VerifyEngine::Auto => Choice::Auto,
+            VerifyEngine::Portable => Choice::Portable,
+            VerifyEngine::Vector => Choice::Vector,
+        };
+        engine::Verify { engine, threads: self.verify.threads, recheck_one_in: self.verify.recheck_one_in }
+    }
+
+    /// Which view the engine uses.
     pub fn engine_view(&self) -> ViewChoice {
         match self.view.store {
             ViewStore::Redb => ViewChoice::Redb(view::Options::default()),

@@ -29,13 +29,13 @@ use scal3::outcome::Outcome;
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::status::{Change, StatusChange};
-use scal3::verify::Submitted;
 use tlog::key::{Signer, Vkey};
 use tlog::policy::Policy;
 use tlog::proof::{ConsistencyProof, InclusionProof};
 use tlog::tree::{LeafIndex, TreeSize};
 use tlog::{Hash, LeafHash};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use verifier::Choice;
 
 use crate::folder::{Opening, ViewChoice};
 use crate::history::{History, ReadError};
@@ -50,6 +50,7 @@ use crate::store::journal;
 use crate::submission::{
     About, AppendError, Appended, BodyRefusal, Covered, ErasureRefusal, Reached, Said, Submission, Until, Verified,
 };
+use crate::verify_pool::VerifyPool;
 
 /// Everything an engine needs to know. A plain struct: [`Config::new`] has the defaults, change what differs.
 pub struct Config {
@@ -71,8 +72,27 @@ pub struct Config {
     pub view: ViewChoice,
     /// The journal's segments.
     pub journal: journal::Options,
+    /// How signatures are verified.
+    pub verify: Verify,
     /// Milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// How signatures are verified.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// Which engine.
+    pub engine: Choice,
+    /// On how many threads; 0: one per core.
+    pub threads: usize,
+    /// One accepted record in so many is verified again by another engine; 0: none.
+    pub recheck_one_in: u64,
+}
+
+impl Default for Verify {
+    fn default() -> Verify {
+        Verify { engine: Choice::Auto, threads: 0, recheck_one_in: 100 }
+    }
 }
 
 impl Config {
@@ -88,6 +108,7 @@ impl Config {
             disk: disk::real(),
             view: ViewChoice::default(),
             journal: journal::Options { segment_bytes: SEGMENT_BYTES },
+            verify: Verify::default(),
             clock: Arc::new(wall_clock_ms),
         }
     }
@@ -187,6 +208,8 @@ pub(crate) struct Parts {
     pub budget: Arc<Semaphore>,
     pub limits: Limits,
     pub pace: Pace,
+    pub verifier: Arc<verifier::Engine>,
+    pub pool: VerifyPool,
     pub witnesses: bool,
     pub threads: Vec<JoinHandle<()>>,
     pub publisher: Option<tokio::task::JoinHandle<()>>,
@@ -205,6 +228,8 @@ struct Shared {
     budget: Arc<Semaphore>,
     limits: Limits,
     pace: Pace,
+    verifier: Arc<verifier::Engine>,
+    pool: VerifyPool,
     witnesses: bool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     publisher: Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -231,6 +256,8 @@ impl From<Parts> for Shared {
             budget: parts.budget,
             limits: parts.limits,
             pace: parts.pace,
+            verifier: parts.verifier,
+            pool: parts.pool,
             witnesses: parts.witnesses,
             threads: Mutex::new(parts.threads),
             publisher: Mutex::new(parts.publisher),
@@ -283,13 +310,21 @@ impl Engine {
         answers
     }
 
-    /// Checks an opening's signatures against the credential that this log issued, on a thread for heavy work.
+    /// Checks an opening's signatures against the credential that this log issued, on a thread for such work.
     ///
     /// What comes back can be submitted. `Err` is the same refusal that the append would give.
     pub async fn verify(&self, opening: Vec<u8>) -> Result<Verified, AppendError> {
-        let shared = Arc::clone(&self.shared);
-        let verdict = tokio::task::spawn_blocking(move || shared.verify(opening)).await;
-        verdict.unwrap_or(Err(AppendError::Dead))
+        self.shared.pool.verify(opening).await
+    }
+
+    /// Checks many, each with its own outcome, in their order.
+    pub async fn verify_all(&self, openings: Vec<Vec<u8>>) -> Vec<Result<Verified, AppendError>> {
+        self.shared.pool.verify_all(openings).await
+    }
+
+    /// The engine that verifies.
+    pub fn verifier(&self) -> &verifier::Engine {
+        &self.shared.verifier
     }
 
     /// Reads a credential and checks the signature of this log's issuing key on it.
@@ -498,7 +533,9 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take();
         let threads = std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let shared = Arc::clone(&self.shared);
         let _ = tokio::task::spawn_blocking(move || {
+            shared.pool.stop();
             for thread in threads {
                 // A thread that panicked has already reported the fault.
                 let _ = thread.join();
@@ -529,17 +566,6 @@ fn is_its_stream(stream: &StreamKey, claims: &Claims) -> Result<(), AppendError>
 }
 
 impl Shared {
-    fn verify(&self, opening: Vec<u8>) -> Result<Verified, AppendError> {
-        let limit = self.limits.opening_bytes;
-        if opening.len() > limit {
-            return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
-        }
-        let id = Submitted::parse(&opening)?.credential_id();
-        let state = self.ledger.credential(&id).map_err(|_| AppendError::Dead)?;
-        let state = state.ok_or(AppendError::UnknownCredential(id))?;
-        Ok(Verified::check(opening, state.credential(), self.standing.origin())?)
-    }
-
     /// Proves, reads and draws what the sequencer must not wait for.
     fn prepare(&self, submission: Submission) -> Result<(Candidate, usize), AppendError> {
         let (ask, bytes) = match submission {

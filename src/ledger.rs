@@ -11,13 +11,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use scal3::credential::Credential;
+use scal3::credential::{Credential, CredentialError};
 use scal3::genesis::Genesis;
 use scal3::keys::Keys;
 use scal3::state::CredentialState;
 use tlog::Hash;
 use tlog::tree::LeafIndex;
 
+use crate::credentials::Credentials;
 use crate::sequencer::Committed;
 use crate::store::view::{View, ViewError};
 use crate::submission::{AppendError, CredentialRefusal};
@@ -116,10 +117,14 @@ pub trait Lookup {
 
     /// A credential as it stands.
     fn credential(&self, id: &Hash) -> Result<Option<CredentialState>, ViewError> {
-        let found = self.get(&Key::Credential(*id))?;
-        found
-            .map(|v| CredentialState::from_own_store(&v).map_err(|_| ViewError::Damaged("a credential's state")))
-            .transpose()
+        let Some(found) = self.get(&Key::Credential(*id))? else { return Ok(None) };
+        let state = CredentialState::from_own_store_with(&found, |bytes| self.read_credential(bytes));
+        state.map(Some).map_err(|_| ViewError::Damaged("a credential's state"))
+    }
+
+    /// A credential from its bytes in the state.
+    fn read_credential(&self, bytes: &[u8]) -> Result<Arc<Credential>, CredentialError> {
+        Credential::from_own_store(bytes).map(Arc::new)
     }
 }
 
@@ -201,6 +206,7 @@ impl Standing {
 pub struct Ledger {
     view: Arc<dyn View>,
     overlay: RwLock<Overlay>,
+    credentials: Credentials,
 }
 
 /// What the committed rounds say that the view does not say yet.
@@ -213,7 +219,7 @@ struct Overlay {
 impl Ledger {
     /// The state as the view has it.
     pub fn new(view: Arc<dyn View>) -> Ledger {
-        Ledger { view, overlay: RwLock::default() }
+        Ledger { view, overlay: RwLock::default(), credentials: Credentials::default() }
     }
 
     /// A round has been committed: from now on it is part of the state.
@@ -260,5 +266,9 @@ impl Lookup for Ledger {
         };
         // What the overlay has just let go of is in the view by then, so this order misses nothing.
         recent.map_or_else(|| self.view.get(&key), |value| Ok(Some(value)))
+    }
+
+    fn read_credential(&self, bytes: &[u8]) -> Result<Arc<Credential>, CredentialError> {
+        self.credentials.read(bytes)
     }
 }

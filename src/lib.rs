@@ -7,9 +7,12 @@
 
 // What is asked of the log and what it answers.
 pub mod engine;
+pub mod recheck;
 pub mod submission;
+pub mod verify_pool;
 
 // What the log decides: pure, given the state, the time and the randomness.
+pub mod credentials;
 pub mod ledger;
 pub mod round;
 
@@ -47,8 +50,8 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod metrics;
+pub mod room;
 pub mod tokens;
-pub mod verify_pool;
 
 // Where the bytes are.
 pub mod store;

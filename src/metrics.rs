@@ -47,6 +47,10 @@ pub struct EngineMetrics {
     pub round_seconds: Histogram,
     /// Seconds to verify one opening, waiting for a core included.
     pub verify_seconds: Histogram,
+    /// Accepted records that were verified again: `same`, `different` (an alarm), or `skipped` for want of time.
+    pub rechecks: IntCounterVec,
+    /// The engine that verifies: 1 under its name.
+    pub verify_engine: GaugeVec,
     /// Seconds for a witness to answer with a cosignature that verifies.
     pub witness_seconds: HistogramVec,
     /// Answers of witnesses that were not a cosignature.
@@ -75,6 +79,12 @@ impl EngineMetrics {
                 "Seconds to verify one opening, waiting for a core included",
                 SECONDS,
             ),
+            rechecks: counters(
+                "solelog_record_rechecks_total",
+                "Accepted records that another engine verified again; any that are different are an alarm",
+                &["verdict"],
+            ),
+            verify_engine: gauges("solelog_verify_engine", "The engine that verifies", &["engine"]),
             witness_seconds: histograms(
                 "solelog_witness_cosign_seconds",
                 "Seconds until a witness answered with a cosignature",
@@ -165,6 +175,8 @@ impl Metrics {
             Box::new(build),
             Box::new(engine.round_entries.clone()),
             Box::new(engine.round_seconds.clone()),
+            Box::new(engine.rechecks.clone()),
+            Box::new(engine.verify_engine.clone()),
             Box::new(engine.witness_seconds.clone()),
             Box::new(engine.witness_errors.clone()),
             Box::new(engine.witness_last_success.clone()),

@@ -12,7 +12,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scal3::batch::Plain;
 use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
 use scal3::event::Event;
@@ -25,6 +24,7 @@ use tlog::Hash;
 use tlog::bundle;
 use tlog::tile::{EntriesPath, Path};
 use tlog::tree::LeafIndex;
+use verifier::Engine as Verifier;
 
 use crate::folder::Folder;
 use crate::history::{FULL, History, ReadError};
@@ -94,6 +94,7 @@ pub fn view(
     history: &History,
     memory: &Memory,
     tail: &[Record],
+    verifier: &Verifier,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), RebuildError> {
     let view = &*folder.view;
@@ -112,12 +113,12 @@ pub fn view(
         for (entry, index) in entries.into_iter().zip(number * FULL..).skip(usize::from(number == 0)) {
             portion.push(folder, index_of(index)?, entry)?;
             if portion.is_full() {
-                filling.portion(&mut fold, std::mem::take(&mut portion))?;
+                filling.portion(&mut fold, std::mem::take(&mut portion), verifier)?;
             }
         }
         progress(((number + 1) * FULL).min(size), size);
     }
-    filling.portion(&mut fold, portion)?;
+    filling.portion(&mut fold, portion, verifier)?;
     finish(filling, &fold, memory, tail)?;
     Ok(view.apply(round, &[])?)
 }
@@ -159,7 +160,7 @@ impl Portion {
     ///
     /// What is missing here the fold verifies by itself, and says what is wrong with it: also the first records of
     /// credentials that this very portion issues, whose keys nobody vouches for before.
-    fn verify(&self, fold: &Fold) -> BTreeMap<usize, Signed> {
+    fn verify(&self, fold: &Fold, verifier: &Verifier) -> BTreeMap<usize, Signed> {
         let mut bound = Vec::new();
         for (place, Item { entry, opening, .. }) in self.items.iter().enumerate() {
             let instruction = Entry::parse(entry).is_ok_and(|entry| entry.kind == Kind::Instruction);
@@ -169,17 +170,17 @@ impl Portion {
             let found = known.and_then(|keys| submitted.bind(keys, &fold.genesis().origin).ok());
             bound.extend(found.map(|found| (place, found)));
         }
-        on_all_cores(bound)
+        on_all_cores(bound, verifier)
     }
 }
 
 /// Verifies records, each core its share of them.
-fn on_all_cores(mut records: Vec<(usize, Bound)>) -> BTreeMap<usize, Signed> {
+fn on_all_cores(mut records: Vec<(usize, Bound)>, verifier: &Verifier) -> BTreeMap<usize, Signed> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = records.len().div_ceil(cores).max(1);
     let verify = |records: Vec<(usize, Bound)>| {
         let (places, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
-        let verdicts = check_batch(&Plain, records);
+        let verdicts = check_batch(verifier, records);
         places.into_iter().zip(verdicts).filter_map(|(place, verdict)| Some((place, verdict.ok()?))).collect::<Vec<_>>()
     };
     std::thread::scope(|scope| {
@@ -231,8 +232,8 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    fn portion(&mut self, fold: &mut Fold, portion: Portion) -> Result<(), RebuildError> {
-        let mut verified = portion.verify(fold);
+    fn portion(&mut self, fold: &mut Fold, portion: Portion, verifier: &Verifier) -> Result<(), RebuildError> {
+        let mut verified = portion.verify(fold, verifier);
         for (place, Item { index, entry, opening }) in portion.items.into_iter().enumerate() {
             let step = match verified.remove(&place) {
                 Some(signed) => fold.apply_signed(&entry, &signed),

@@ -36,6 +36,7 @@ use crate::history::{FULL, History, ReadError, RightEdge};
 use crate::integrator::{Integrator, Write};
 use crate::ledger::{Ledger, Standing};
 use crate::memory::{Memory, MemoryError};
+use crate::metrics;
 use crate::openings::Openings;
 use crate::progress::{Fault, Heads, Progress, SignedHead};
 use crate::publisher::Publisher;
@@ -45,6 +46,7 @@ use crate::sequencer::{Committed, Sequencer, Space};
 use crate::store::StoreError;
 use crate::store::journal::Scan;
 use crate::store::view::ViewError;
+use crate::verify_pool::{self, Reader, VerifyPool};
 
 /// How many committed rounds may wait for the integrator before the sequencer waits too.
 const BEHIND: usize = 8;
@@ -94,6 +96,9 @@ pub enum OpenError {
     /// There is none.
     #[error("{} has no log; `solelog init` makes one", .0.display())]
     NoLog(PathBuf),
+    /// The engine that was asked for to verify signatures is not one for this machine.
+    #[error("verify.engine: {0}")]
+    Verifier(#[from] verifier::EngineError),
     /// The store failed, or what it holds is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -260,9 +265,11 @@ struct Recovered {
     edge: Edge,
     integrator: Integrator,
     published: Option<SignedHead>,
+    verifier: Arc<verifier::Engine>,
 }
 
 fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -> Result<Recovered, OpenError> {
+    let verifier = verify_pool::engine(config.verify.engine)?;
     let found = config.opening().find()?.ok_or_else(|| OpenError::NoLog(config.dir.clone()))?;
     let memory = found.snapshot.as_ref().map(|s| Memory::parse(&s.payload)).transpose()?.unwrap_or_else(Memory::empty);
     let (scan, tail) = read_tail(&found, &memory)?;
@@ -286,7 +293,7 @@ fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -
     let last = tail.last().map_or(memory.tip.next.checked_sub(1), |r| Some(r.round));
     let current = is_current(&folder, &memory, last)?;
     if rebuild || !current {
-        rebuild::view(&folder, &history, &memory, &tail, progress)?;
+        rebuild::view(&folder, &history, &memory, &tail, &verifier, progress)?;
     }
     let mut integrator = Integrator::new(config, folder, Arc::clone(&ledger), Arc::clone(&history), memory, readable);
     apply_tail(tail, &mut edge, &mut integrator)?;
@@ -303,7 +310,7 @@ fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -
         None => None,
     };
     read_back(&history, checkpoint_size(&published))?;
-    Ok(Recovered { standing, origin, ledger, history, edge, integrator, published })
+    Ok(Recovered { standing, origin, ledger, history, edge, integrator, published, verifier })
 }
 
 fn broken(record: &Record, what: &'static str) -> OpenError {
@@ -514,7 +521,7 @@ async fn guard(recovered: &Recovered, config: &Config) -> Result<Vec<Witness>, O
 
 /// Signs the first head, and starts the threads and the task.
 fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Result<Parts, Fault> {
-    let Recovered { standing, origin, ledger, history, edge, integrator, published } = recovered;
+    let Recovered { standing, origin, ledger, history, edge, integrator, published, verifier } = recovered;
     let integrated = integrator.sign(&origin)?;
     let mut published = published;
     if !config.asks_for_quorum() {
@@ -562,6 +569,8 @@ fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Resu
             move || integrator.run(&committed, &origin, &progress)
         })?,
     ];
+    say(&verifier);
+    let pool = VerifyPool::start(config.verify.threads, Reader::new(config, &verifier, &ledger, &standing));
     Ok(Parts {
         vkey: config.signer.vkey().clone(),
         standing,
@@ -573,10 +582,22 @@ fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Resu
         budget: Arc::new(Semaphore::new(config.limits.in_flight_bytes)),
         limits: config.limits,
         pace: config.pace,
+        verifier,
+        pool,
         witnesses: config.asks_for_quorum(),
         threads,
         publisher: publisher.map(|p| tokio::runtime::Handle::current().spawn(p.run())),
     })
+}
+
+/// Says which engine runs, to whoever reads the lines of the start, and to the metrics.
+fn say(verifier: &verifier::Engine) {
+    metrics::engine().verify_engine.reset();
+    metrics::engine().verify_engine.with_label_values(&[verifier.name()]).set(1.0);
+    match verifier.fallback() {
+        Some(why) => tracing::warn!(engine = verifier.name(), %why, "signatures are verified by a slower engine"),
+        None => tracing::info!(engine = verifier.name(), "signatures are verified"),
+    }
 }
 
 /// A thread of the engine. If it panics the log dies, and says so.

@@ -12,9 +12,10 @@
 //! two submissions that race for one index key, one sequence number or one authorisation meet here, and one wins (I-6).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use scal3::cbor::Value;
-use scal3::credential::Credential;
+use scal3::credential::{Credential, CredentialError};
 use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
 use scal3::event::Event;
@@ -309,6 +310,10 @@ impl Lookup for Draft<'_> {
             Some(value) => Ok(Some(value.clone())),
             None => self.state.get(key),
         }
+    }
+
+    fn read_credential(&self, bytes: &[u8]) -> Result<Arc<Credential>, CredentialError> {
+        self.state.read_credential(bytes)
     }
 }
 

@@ -1,102 +1,260 @@
-//! The verification pool: signatures are checked on as many threads as there are cores, and no more bytes wait for it
-//! than were agreed.
+//! The verification pool: signatures are checked in batches, on as many threads as there are cores.
 //!
 //! ```text
-//! body ── bytes (64 MiB in all) ──► parsed ── a core ──► three signatures ──► the sequencer's queue
+//! openings ─► queue ─► a free thread takes its share of what waits, 64 at most ─► parse, keys ─► engine ─► verdicts
+//!                                                                                                 └─ some, once more
 //! ```
 //!
-//! A request takes its bytes before it reads them from the network, and gives them back when it is answered. When there
-//! are none left it is told to come back later: memory stays bounded, whoever calls (I-9).
+//! There is no timer. A thread that is free takes what is there, and be it one opening; while it works others come, so that
+//! batches grow with the load by themselves. What waits here is bounded by the room that its request holds ([`crate::room`]).
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use scal3::batch::{Plain, VerifyBatch};
+use scal3::verify::Submitted;
+use tokio::sync::oneshot;
+use verifier::{Choice, Engine, EngineError, Portable};
 
-use crate::engine::Engine;
+use crate::engine::Config;
+use crate::ledger::{Ledger, Lookup, Standing};
 use crate::metrics;
-use crate::submission::{AppendError, Verified};
+use crate::recheck::Recheck;
+use crate::submission::{AppendError, BodyRefusal, Claimed, Verified};
 
-/// How long a caller is asked to wait when there is no room.
-pub const RETRY_AFTER_S: u64 = 1;
+/// The most openings that one thread takes at a time: a batch fills every lane of the engine, and is short enough for whoever
+/// comes behind it.
+const MOST: usize = 64;
 
-/// The pool.
-#[derive(Clone, Debug)]
-pub struct VerifyPool {
-    cores: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    capacity: usize,
-}
+/// The fewest that are worth sharing between two threads: their three signatures each fill the lanes.
+const LEAST: usize = 8;
 
-/// Bytes of the budget, held by one request.
+/// The pool. The last handle dropped ends its threads.
 #[derive(Debug)]
-pub struct Held {
-    pool: VerifyPool,
-    permit: Option<OwnedSemaphorePermit>,
+pub struct VerifyPool {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// The budget is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoRoom;
+/// What a thread needs to judge an opening.
+pub struct Reader {
+    /// Who computes.
+    pub engine: Arc<Engine>,
+    /// Where credentials are.
+    pub ledger: Arc<Ledger>,
+    /// The origin that a record must name.
+    pub standing: Arc<Standing>,
+    /// The longest opening, bytes.
+    pub opening_bytes: usize,
+    /// Who looks at some of them once more.
+    pub recheck: Option<Recheck>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    threads: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    closed: bool,
+}
+
+/// One opening, and who waits for the verdict. Dropped without one, it means that a thread has died over it.
+#[derive(Debug)]
+struct Waiting {
+    opening: Vec<u8>,
+    reply: oneshot::Sender<Verdict>,
+}
+
+type Verdict = Result<Verified, AppendError>;
+
+/// The engine of that choice: one for all logs of a process, so that it is tested once and its tables are shared.
+pub fn engine(choice: Choice) -> Result<Arc<Engine>, EngineError> {
+    static ENGINES: [OnceLock<Arc<Engine>>; 3] = [const { OnceLock::new() }; 3];
+    let [auto, portable, vector] = &ENGINES;
+    let known = match choice {
+        Choice::Auto => auto,
+        Choice::Portable => portable,
+        Choice::Vector => vector,
+    };
+    match known.get() {
+        Some(engine) => Ok(Arc::clone(engine)),
+        None => Engine::new(choice).map(|engine| Arc::clone(known.get_or_init(|| Arc::new(engine)))),
+    }
+}
 
 impl VerifyPool {
-    /// A pool with so many threads (0: one per core), for which so many bytes may wait.
-    pub fn new(threads: usize, bytes: usize) -> VerifyPool {
-        let cores = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
-        VerifyPool { cores: Arc::new(Semaphore::new(cores)), bytes: Arc::new(Semaphore::new(bytes)), capacity: bytes }
-    }
-
-    /// A place for one request; it holds no bytes yet.
-    pub fn enter(&self) -> Held {
-        Held { pool: self.clone(), permit: None }
-    }
-
-    /// How many bytes are held, and how many could be.
-    pub fn load(&self) -> (usize, usize) {
-        (self.capacity - self.bytes.available_permits(), self.capacity)
+    /// Starts so many threads (0: one per core).
+    pub fn start(threads: usize, reader: Reader) -> VerifyPool {
+        let threads = if threads == 0 { thread::available_parallelism().map_or(1, usize::from) } else { threads };
+        let queue = Arc::new(Queue { state: Mutex::default(), arrived: Condvar::new(), threads });
+        let reader = Arc::new(reader);
+        let start = |number| {
+            let (queue, reader) = (Arc::clone(&queue), Arc::clone(&reader));
+            let work = move || while queue.take().map(|batch| reader.answer(batch)).is_some() {};
+            // A system that has no thread for this has none for the engine's either, which has started.
+            thread::Builder::new().name(format!("verify-{number}")).spawn(work).ok()
+        };
+        let threads = (0..threads).filter_map(start).collect();
+        VerifyPool { queue, threads: Mutex::new(threads) }
     }
 
     /// Checks the signatures of one opening.
-    pub async fn verify(&self, engine: &Engine, opening: Vec<u8>) -> Result<Verified, AppendError> {
-        let began = Instant::now();
-        // The semaphore is never closed.
-        let _core = self.cores.acquire().await.map_err(|_| AppendError::ShuttingDown)?;
-        let verdict = engine.verify(opening).await;
-        metrics::engine().verify_seconds.observe(began.elapsed().as_secs_f64());
-        verdict
+    pub async fn verify(&self, opening: Vec<u8>) -> Verdict {
+        self.verify_all(vec![opening]).await.pop().unwrap_or(Err(AppendError::Dead))
     }
 
-    /// Checks many, on all cores, and answers in their order.
-    pub async fn verify_all(&self, engine: &Engine, openings: Vec<Vec<u8>>) -> Vec<Result<Verified, AppendError>> {
+    /// Checks many, and answers in their order.
+    pub async fn verify_all(&self, openings: Vec<Vec<u8>>) -> Vec<Verdict> {
+        let began = Instant::now();
         let count = openings.len();
-        let mut tasks = JoinSet::new();
-        for (at, opening) in openings.into_iter().enumerate() {
-            let (pool, engine) = (self.clone(), engine.clone());
-            tasks.spawn(async move { (at, pool.verify(&engine, opening).await) });
+        let Some(replies) = self.queue.put(openings) else {
+            return (0..count).map(|_| Err(AppendError::ShuttingDown)).collect();
+        };
+        let mut verdicts = Vec::with_capacity(replies.len());
+        for reply in replies {
+            verdicts.push(reply.await.unwrap_or(Err(AppendError::Dead)));
         }
-        let mut verdicts: Vec<_> = (0..count).map(|_| Err(AppendError::Dead)).collect();
-        while let Some(done) = tasks.join_next().await {
-            if let Ok((at, verdict)) = done
-                && let Some(slot) = verdicts.get_mut(at)
-            {
-                *slot = verdict;
-            }
-        }
+        metrics::engine().verify_seconds.observe(began.elapsed().as_secs_f64());
         verdicts
+    }
+
+    /// Ends the threads when they have answered what waits.
+    pub fn stop(&self) {
+        self.queue.lock().closed = true;
+        self.queue.arrived.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // One that panicked has nothing more to say.
+            let _ = thread.join();
+        }
     }
 }
 
-impl Held {
-    /// Takes that many more bytes, or none.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        let bytes = u32::try_from(bytes).map_err(|_| NoRoom)?;
-        let more = Arc::clone(&self.pool.bytes).try_acquire_many_owned(bytes).map_err(|_| NoRoom)?;
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            None => self.permit = Some(more),
+impl Drop for VerifyPool {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.arrived.notify_all();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics halfway.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts openings behind what waits; nothing where the pool is closed.
+    fn put(&self, openings: Vec<Vec<u8>>) -> Option<Vec<oneshot::Receiver<Verdict>>> {
+        let mut replies = Vec::with_capacity(openings.len());
+        let mut state = self.lock();
+        if state.closed {
+            return None;
         }
-        Ok(())
+        for opening in openings {
+            let (reply, verdict) = oneshot::channel();
+            state.waiting.push_back(Waiting { opening, reply });
+            replies.push(verdict);
+        }
+        let wanted = state.waiting.len().div_ceil(LEAST).min(self.threads);
+        drop(state);
+        (0..wanted).for_each(|_| self.arrived.notify_one());
+        Some(replies)
+    }
+
+    /// A share of what waits, as soon as something does; none when the pool is closed and everything is answered.
+    fn take(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.lock();
+        while state.waiting.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let share = share(state.waiting.len(), self.threads);
+        Some(state.waiting.drain(..share).collect())
+    }
+}
+
+/// How many of those who wait one of so many threads takes.
+fn share(waiting: usize, threads: usize) -> usize {
+    waiting.div_ceil(threads.max(1)).clamp(LEAST, MOST).min(waiting)
+}
+
+impl Reader {
+    /// A reader of that log's records.
+    pub(crate) fn new(config: &Config, engine: &Arc<Engine>, ledger: &Arc<Ledger>, standing: &Arc<Standing>) -> Reader {
+        // Each engine is judged by one that shares nothing with it but the format.
+        let judge: Arc<dyn VerifyBatch + Send + Sync> =
+            if engine.name() == "portable" { Arc::new(Plain) } else { Arc::new(Portable) };
+        Reader {
+            engine: Arc::clone(engine),
+            ledger: Arc::clone(ledger),
+            standing: Arc::clone(standing),
+            opening_bytes: config.limits.opening_bytes,
+            recheck: Recheck::start(config.verify.recheck_one_in, judge),
+        }
+    }
+
+    fn answer(&self, batch: Vec<Waiting>) {
+        let (openings, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.opening, w.reply)).unzip();
+        // A defect that an opening can reach must not end the thread for all that come after it.
+        let Ok(verdicts) = catch_unwind(AssertUnwindSafe(|| self.verify(openings))) else {
+            tracing::error!("verification stopped unexpectedly; its openings are not answered");
+            return;
+        };
+        for (reply, verdict) in replies.into_iter().zip(verdicts) {
+            // Whoever no longer waits will ask again.
+            let _ = reply.send(verdict);
+        }
+    }
+
+    /// The verdict on each, in their order.
+    pub fn verify(&self, openings: Vec<Vec<u8>>) -> Vec<Verdict> {
+        let (mut verdicts, mut claimed, mut jobs) = (Vec::with_capacity(openings.len()), Vec::new(), Vec::new());
+        for opening in openings {
+            verdicts.push(match self.claim(opening) {
+                Ok(claim) => {
+                    jobs.extend(
+                        self.recheck.as_ref().and_then(Recheck::sample).map(|()| (claimed.len(), claim.job().clone())),
+                    );
+                    claimed.push(claim);
+                    None
+                }
+                Err(refused) => Some(refused),
+            });
+        }
+        let judged = Verified::check_batch(&*self.engine, claimed);
+        if let Some(recheck) = &self.recheck {
+            jobs.retain(|(at, _)| judged.get(*at).is_some_and(Result::is_ok));
+            recheck.submit(jobs.into_iter().map(|(_, job)| job).collect());
+        }
+        let mut judged = judged.into_iter();
+        let next = |refused| match refused {
+            Some(refused) => Err(refused),
+            None => judged.next().unwrap_or(Err(AppendError::Dead)),
+        };
+        verdicts.into_iter().map(next).collect()
+    }
+
+    /// Parses an opening and finds its keys.
+    fn claim(&self, opening: Vec<u8>) -> Result<Claimed, AppendError> {
+        let limit = self.opening_bytes;
+        if opening.len() > limit {
+            return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
+        }
+        let submitted = Submitted::parse(&opening)?;
+        let id = submitted.credential_id();
+        let state = self.ledger.credential(&id).map_err(|_| AppendError::Dead)?;
+        let state = state.ok_or(AppendError::UnknownCredential(id))?;
+        Ok(Claimed::new(opening, submitted, state.credential(), self.standing.origin())?)
     }
 }
 
@@ -105,15 +263,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_bounded_and_come_back() {
-        let pool = VerifyPool::new(1, 100);
-        let mut one = pool.enter();
-        one.grow(60).expect("room");
-        one.grow(30).expect("room");
-        let mut two = pool.enter();
-        assert_eq!(two.grow(11), Err(NoRoom));
-        assert_eq!(pool.load(), (90, 100));
-        drop(one);
-        two.grow(100).expect("all came back");
+    fn what_waits_is_shared_and_nobody_waits_for_more() {
+        for (waiting, threads, taken) in
+            [(1, 2, 1), (7, 2, 7), (8, 2, 8), (12, 2, 8), (64, 2, 32), (1000, 2, 64), (5, 0, 5)]
+        {
+            assert_eq!(share(waiting, threads), taken, "{waiting} waiting, {threads} threads");
+        }
     }
 }

@@ -944,6 +944,51 @@ async fn a_rebuild_verifies_every_record_in_portions() {
     engine.shutdown().await;
 }
 
+#[test]
+fn a_credential_is_read_once_while_it_is_asked_for() {
+    let bytes = |name: &str| Person::new(name, P1).credential_bytes();
+    let (kept, first) = (solelog::credentials::Credentials::default(), bytes("Ada"));
+    let read = kept.read(&first).unwrap();
+    assert_eq!(read.as_bytes(), first);
+    assert!(std::sync::Arc::ptr_eq(&read, &kept.read(&first).unwrap()));
+    assert!(!std::sync::Arc::ptr_eq(&read, &kept.read(&bytes("Ben")).unwrap()));
+    assert!(kept.read(&first[1..]).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_are_verified_together_each_has_its_own_verdict() {
+    let rig = Rig::new();
+    let engine = rig.start().await;
+    let person = active(&engine, &rig, "Ada").await;
+    let good = draft(&engine, &rig, &person).opening();
+    let mut forged = good.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let stranger = Person::new("nobody", P1);
+    let unknown = {
+        let mut record = draft(&engine, &rig, &person);
+        record.metadata.credential = stranger.id();
+        record.opening()
+    };
+    let long = vec![0; rig.config().limits.opening_bytes + 1];
+    let mut openings = Vec::new();
+    for _ in 0..60 {
+        openings.extend([good.clone(), forged.clone(), unknown.clone(), b"no opening".to_vec(), long.clone()]);
+    }
+    for (place, verdict) in engine.verify_all(openings).await.into_iter().enumerate() {
+        match (place % 5, verdict) {
+            (0, Ok(verified)) => assert_eq!(verified.opening(), good),
+            (1, Err(AppendError::Refused(_)))
+            | (2, Err(AppendError::UnknownCredential(_)))
+            | (3, Err(AppendError::Refused(Refusal::Parse(_))))
+            | (4, Err(AppendError::Body(_))) => {}
+            (_, other) => panic!("at {place}: {other:?}"),
+        }
+    }
+    engine.shutdown().await;
+    let late = engine.verify(good).await.unwrap_err();
+    assert!(matches!(late, AppendError::ShuttingDown), "{late}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_could_read_again_is_not_appended() {
     let rig = Rig::new();

@@ -66,6 +66,7 @@ pub fn engine_config(config: &Config, checked: Checked) -> (engine::Config, Opti
     engine.limits = config.engine_limits();
     engine.pace = config.engine_pace();
     engine.view = config.engine_view();
+    engine.verify = config.engine_verify();
     let (text, policy) = checked.witness_policy.unzip();
     engine.witnesses = policy;
     (engine, text)
@@ -219,6 +220,7 @@ impl From<OpenError> for Failure {
         match &error {
             OpenError::Folder(FolderError::Lock(LockError::Locked { .. })) => failure(Exit::InUse),
             OpenError::NoLog(_) | OpenError::KeyName { .. } | OpenError::Policy(_) => failure(Exit::Config),
+            OpenError::Verifier(_) => failure(Exit::Config).next("set verify.engine = \"auto\""),
             OpenError::Guard(GuardError::RolledBack { .. }) => failure(Exit::Guard)
                 .next("bring the newest copy of the folder back. If it is lost, this log has ended: freeze it, and begin another with a new origin and key"),
             OpenError::Guard(GuardError::TooFewAnswers { .. }) => failure(Exit::Guard).next("bring the witnesses back, then start again; solelog doctor shows who answers"),

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
-use crate::verify_pool::{Held, NoRoom, RETRY_AFTER_S};
+use crate::room::{Held, NoRoom, RETRY_AFTER_S};
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -127,10 +127,10 @@ pub fn media_type(headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify_pool::VerifyPool;
+    use crate::room::Room;
 
     async fn read_of(bytes: &'static [u8], limit: usize, room: usize) -> Result<Vec<u8>, BodyError> {
-        let mut held = VerifyPool::new(1, room).enter();
+        let mut held = Room::new(room).enter();
         read(Body::from(bytes), &HeaderMap::new(), limit, Duration::from_secs(10), &mut held).await
     }
 
@@ -141,14 +141,14 @@ mod tests {
         assert_eq!(read_of(b"12345", 9, 4).await, Err(BodyError::NoRoom { retry_after_s: RETRY_AFTER_S }));
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, "6".parse().expect("header"));
-        let mut held = VerifyPool::new(1, 9).enter();
+        let mut held = Room::new(9).enter();
         let refused = read(Body::from("1"), &headers, 5, Duration::from_secs(10), &mut held).await;
         assert_eq!(refused, Err(BodyError::TooLarge { limit: 5 }));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_is_given_up() {
-        let mut held = VerifyPool::new(1, 9).enter();
+        let mut held = Room::new(9).enter();
         let refused = read(Body::new(Never), &HeaderMap::new(), 9, Duration::from_secs(10), &mut held).await;
         assert_eq!(refused, Err(BodyError::Slow));
     }

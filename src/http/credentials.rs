@@ -58,7 +58,7 @@ pub(super) async fn issue(
 }
 
 async fn append(app: &App, headers: &HeaderMap, query: AppendQuery, request: Body) -> Result<Response, Error> {
-    let mut held = app.pool().enter();
+    let mut held = app.room().enter();
     let patience = Duration::from_millis(app.config().http.body_timeout_ms);
     let bytes = body::read(request, headers, CREDENTIAL_MAX, patience, &mut held).await?;
     let began = Instant::now();

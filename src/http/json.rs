@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::App;
 use super::body::{self, media_type};
 use super::problem::Error;
-use crate::verify_pool::Held;
+use crate::room::Held;
 
 /// The longest body: an instruction in base64, and what stands around it.
 const LONGEST: usize = 64 << 10;
@@ -26,7 +26,7 @@ pub(super) async fn read<T: DeserializeOwned>(app: &App, headers: &HeaderMap, bo
     if media_type(headers) != "application/json" {
         return Err(Error::MediaType("application/json"));
     }
-    let mut held = app.pool().enter();
+    let mut held = app.room().enter();
     let patience = Duration::from_millis(app.config().http.body_timeout_ms);
     // A body can hold secrets.
     let bytes = Zeroizing::new(body::read(body, headers, LONGEST, patience, &mut held).await?);

@@ -39,6 +39,9 @@ pub(super) struct LogAnswer {
     formats: Formats,
     /// What is taken, at most.
     limits: LimitsAnswer,
+    /// The engine that verifies records: `portable` or `vector`.
+    #[schema(example = "vector")]
+    verifier: &'static str,
     /// The version of this software.
     software: &'static str,
 }
@@ -136,6 +139,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LogAnswer>, Erro
             token_in_flight: configured.token_in_flight,
             time_tolerance_ms: scal3::verify::TIME_TOLERANCE_MS,
         },
+        verifier: app.engine().verifier().name(),
         software: concat!("solelog ", env!("CARGO_PKG_VERSION")),
     }))
 }

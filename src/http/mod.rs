@@ -58,8 +58,8 @@ use crate::config::{Access, Config};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::progress::SignedHead;
+use crate::room::Room;
 use crate::tokens::Tokens;
-use crate::verify_pool::VerifyPool;
 use problem::Error;
 
 /// A log server: an engine, and everything between it and the network. Clones are the same server.
@@ -74,7 +74,7 @@ struct Inner {
     config: Config,
     witness_policy: Option<String>,
     tokens: Tokens,
-    pool: VerifyPool,
+    room: Room,
     metrics: Metrics,
     heads: ops::HeadClock,
     reads: Arc<Semaphore>,
@@ -96,11 +96,11 @@ impl App {
 
     fn with(engine: Engine, authority: Option<Authority>, config: Config, witness_policy: Option<String>) -> App {
         let tokens = Tokens::open(config.tokens(), config.limits.token_in_flight);
-        let pool = VerifyPool::new(config.limits.verify_threads, config.limits.waiting_bytes);
+        let room = Room::new(config.limits.waiting_bytes);
         let heads = ops::HeadClock::new(&engine.heads());
         let (metrics, reads) = (Metrics::new(), Arc::new(Semaphore::new(READS)));
         App {
-            inner: Arc::new(Inner { engine, authority, config, witness_policy, tokens, pool, metrics, heads, reads }),
+            inner: Arc::new(Inner { engine, authority, config, witness_policy, tokens, room, metrics, heads, reads }),
         }
     }
 
@@ -198,8 +198,8 @@ impl App {
         &self.inner.tokens
     }
 
-    fn pool(&self) -> &VerifyPool {
-        &self.inner.pool
+    fn room(&self) -> &Room {
+        &self.inner.room
     }
 
     fn metrics(&self) -> &Metrics {

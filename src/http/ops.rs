@@ -80,7 +80,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     let config = app.config();
     // One candidate may time out and the next may still be on its way.
     let patience = Duration::from_millis(config.witnesses.timeout_ms.saturating_mul(3) + config.pace.head_interval_ms);
-    let (held, capacity) = app.pool().load();
+    let (held, capacity) = app.room().load();
     let mut checks = BTreeMap::new();
     let mut check = |name, fault: Option<String>| {
         checks.insert(name, fault.unwrap_or_else(|| "ok".to_owned()));
@@ -122,7 +122,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
         metrics.head_size.with_label_values(&[name]).set(size as f64);
         metrics.head_age.with_label_values(&[name]).set(age.as_secs_f64());
     }
-    metrics.waiting_bytes.set(app.pool().load().0 as f64);
+    metrics.waiting_bytes.set(app.room().load().0 as f64);
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], metrics.render()).into_response()
 }

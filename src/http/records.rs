@@ -162,11 +162,11 @@ pub(super) async fn append(
 }
 
 async fn one(app: &App, headers: &HeaderMap, request: Body, until: Until) -> Result<Response, Error> {
-    let mut held = app.pool().enter();
+    let mut held = app.room().enter();
     let limit = app.config().limits.opening_bytes;
     let opening = body::read(request, headers, limit, patience(app), &mut held).await?;
     let began = Instant::now();
-    let verdict = app.pool().verify(app.engine(), opening).await;
+    let verdict = app.engine().verify(opening).await;
     let appended = match verdict {
         Ok(verified) => app.engine().append(Submission::Record(Box::new(verified)), until).await,
         Err(error) => Err(error),
@@ -176,7 +176,7 @@ async fn one(app: &App, headers: &HeaderMap, request: Body, until: Until) -> Res
 }
 
 async fn many(app: &App, headers: &HeaderMap, request: Body, until: Until) -> Result<Response, Error> {
-    let mut held = app.pool().enter();
+    let mut held = app.room().enter();
     let limits = app.config().limits;
     let sequence = body::read(request, headers, limits.batch_bytes, patience(app), &mut held).await?;
     let openings = split(&sequence, limits.batch_records)?;
@@ -184,7 +184,7 @@ async fn many(app: &App, headers: &HeaderMap, request: Body, until: Until) -> Re
     let began = Instant::now();
     let short = |opening: &Vec<u8>| opening.len() <= limits.opening_bytes;
     let fits: Vec<bool> = openings.iter().map(short).collect();
-    let verdicts = app.pool().verify_all(app.engine(), openings.into_iter().filter(short).collect()).await;
+    let verdicts = app.engine().verify_all(openings.into_iter().filter(short).collect()).await;
     // Two rows are merged back into one: what was refused outside, and what the sequencer says of the rest.
     let (mut refused, mut submissions) = (Vec::new(), Vec::new());
     for verdict in verdicts {

@@ -12,6 +12,7 @@
 //! a cache of the log, never evidence.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -57,7 +58,7 @@ enum Hold {
 /// What the log has said about one credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialState {
-    credential: Credential,
+    credential: Arc<Credential>,
     issued_at: u64,
     next_sequence: u64,
     previous: Hash,
@@ -186,7 +187,7 @@ impl CredentialState {
             provider_counter: 0,
             provider_previous: credential.id(),
             attempts: Attempts::default(),
-            credential,
+            credential: Arc::new(credential),
             issued_at: index,
             next_sequence: 0,
             status_counter: 1,
@@ -421,11 +422,22 @@ impl CredentialState {
     /// # Errors
     /// [`StateError`].
     pub fn from_own_store(bytes: &[u8]) -> Result<CredentialState, StateError> {
+        CredentialState::from_own_store_with(bytes, |bytes| Credential::from_own_store(bytes).map(Arc::new))
+    }
+
+    /// The same for a store that keeps credentials it has parsed lately: `read` gives the one with those bytes.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn from_own_store_with(
+        bytes: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<Arc<Credential>, CredentialError>,
+    ) -> Result<CredentialState, StateError> {
         let value = cbor::decode(bytes, CREDENTIAL_MAX.saturating_add(METADATA_MAX))?;
         let mut parts = Parts::new("state", value)?;
         parts.constant("version", 3)?;
         let mut state = CredentialState {
-            credential: Credential::from_own_store(&parts.bytes("credential")?)?,
+            credential: read(&parts.bytes("credential")?)?,
             issued_at: parts.uint("issued_at")?,
             next_sequence: parts.uint("next_sequence")?,
             previous: parts.hash("previous")?,
