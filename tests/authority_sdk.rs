@@ -456,6 +456,48 @@ async fn a_lost_device_is_recovered_with_the_library_alone() {
     let id = anna.credential().expect("issued");
     assert_eq!(server.change(&id, "recover", &json!({ "reason": "came with a passport" })).await, (200, None));
     anna.enrol_after(before, &invitation, Profile::EcSdsa, &pin()).await.expect("activated");
-    assert_eq!(anna.authorise(&payment(1), &pin()).await.expect("authorised").sequence, 1);
+    let done = anna.authorise(&payment(1), &pin()).await.expect("authorised");
+    assert_eq!(done.sequence, 1);
+    // The entry that says so is a receipt of its own, and the record's is enough with it.
+    assert_eq!(verify::verify(&done.receipt, &server.trust.policy).verdict, verify::Verdict::Included);
+    assert_eq!(anna.watch().await.expect("watched").findings, []);
+    let kept: Vec<_> = anna.receipts().expect("kept").into_iter().map(|kept| kept.receipt).collect();
+    let report = verify::verify_with(&done.receipt, &kept, &server.trust.policy);
+    assert_eq!(report.verdict, verify::Verdict::Authorised, "{report:?}");
+    server.stop().await;
+}
+
+/// After new PINs: with the receipts of who spoke for whom, back to the first, a receipt shows all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successors_receipt_is_enough_with_those_by_which_it_came() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = Server::start(&folder).await;
+    let mut anna = server.subscriber(&folder);
+    anna.enrol(&server.invite(None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+    let (second, third) = (Pin::new("22222"), Pin::new("33333"));
+    anna.change_pin(&server.invite(anna.credential()).await, &pin(), &second).await.expect("changed");
+    anna.change_pin(&server.invite(anna.credential()).await, &second, &third).await.expect("changed again");
+    let done = anna.authorise(&payment(1), &third).await.expect("authorised");
+    let kept: Vec<_> = anna.receipts().expect("kept").into_iter().map(|kept| kept.receipt).collect();
+    let judge = |beside: &[client::receipt::Receipt]| {
+        let report = verify::verify_with(&done.receipt, beside, &server.trust.policy);
+        (report.verdict, report.outcome("successor"))
+    };
+    let shown = (verify::Verdict::Authorised, Some(verify::Outcome::Ok));
+    let not_shown = (verify::Verdict::Included, Some(verify::Outcome::NotShown));
+    assert_eq!((judge(&kept), judge(&[])), (shown, not_shown));
+    // Two of them count: whoever spoke for the second, and for the third. Without either it is not shown.
+    let needed = |without: usize| {
+        let mut some = kept.clone();
+        some.remove(without);
+        judge(&some) == not_shown
+    };
+    let needed: Vec<usize> = (0..kept.len()).filter(|without| needed(*without)).collect();
+    assert_eq!(needed.len(), 2, "{needed:?} of {}", kept.len());
+    // One that does not hold shows nothing.
+    let mut spoilt = kept.clone();
+    let last = spoilt[needed[0]].entry.0.last_mut().expect("bytes");
+    *last ^= 1;
+    assert_eq!(judge(&spoilt), not_shown);
     server.stop().await;
 }

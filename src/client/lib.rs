@@ -34,6 +34,7 @@
 //! | `provider.rs`, `wire.rs` | the provider's server, typed |
 //! | `receipt.rs` | what a user keeps: the file format |
 //! | `verify.rs` | whether a receipt holds: offline, from a trust file alone |
+//! | `succession.rs` | whether a credential that follows another may act, by receipts beside the one that is verified |
 //! | `vectors/` | every public test vector, through our code |
 //! | `base64.rs` | byte strings in JSON |
 //! | `main.rs`, `cli/` | the command `sole` |
@@ -51,6 +52,7 @@ pub mod receipts;
 mod state;
 pub mod stop;
 pub mod subscriber;
+mod succession;
 pub mod vectors;
 pub mod verify;
 pub mod watch;

@@ -85,6 +85,15 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         Ok(self.memory.save(&name, &bytes)?)
     }
 
+    /// Keeps the receipt of the entry by which the provider spoke for a credential: beside its records', it shows that it may
+    /// act.
+    pub(crate) fn keep_recovery(&self, credential: &Hash, receipt: &Receipt) -> Result<(), Error> {
+        let name = format!("{}-recovered{ENDING}", &credential.to_hex()[..16]);
+        let bytes = serde_json::to_vec_pretty(receipt)
+            .map_err(|error| MemoryError::Damaged { name: name.clone(), fault: error.to_string() })?;
+        Ok(self.memory.save(&name, &bytes)?)
+    }
+
     /// The kept receipt of a record.
     pub(crate) fn kept(&self, credential: &Hash, sequence: u64) -> Result<Option<Receipt>, Error> {
         let bytes = self.memory.load(&kept_name(credential, sequence))?;
@@ -184,7 +193,7 @@ fn demand(report: &Report, wanted: &[&str], excused: &[&str]) -> Result<(), Erro
 }
 
 /// Where a verified receipt says that its entry stands.
-fn place(receipt: &Receipt) -> Result<(u64, Note, Entry), Error> {
+pub(crate) fn place(receipt: &Receipt) -> Result<(u64, Note, Entry), Error> {
     let bad = |what: &str| Error::Receipt(vec![what.to_owned()]);
     let file = ProofFile::parse(receipt.proof.as_bytes()).map_err(|_| bad("proof"))?;
     let entry = Entry::parse(receipt.entry.as_ref()).map_err(|_| bad("included"))?;

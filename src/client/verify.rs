@@ -15,6 +15,7 @@
 use crate::{
     base64::Bytes,
     receipt::{Included, Receipt, VERSION},
+    succession::Successor,
 };
 use scal3::{
     Claims, Credential, Document, Entry, Genesis, Kind, OtherOpening,
@@ -110,6 +111,13 @@ pub const AUTHORISED: &[&str] = &[
 /// Verifies a receipt against a trust file.
 #[must_use]
 pub fn verify(receipt: &Receipt, trust: &Policy) -> Report {
+    verify_with(receipt, &[], trust)
+}
+
+/// The same, with other receipts beside it: they can show who spoke for a credential that succeeds another. See
+/// [`crate::succession`].
+#[must_use]
+pub fn verify_with(receipt: &Receipt, beside: &[Receipt], trust: &Policy) -> Report {
     let mut report = Lines::default();
     if receipt.version != VERSION {
         report.failed("format", format!("version {:?}; this program reads {VERSION:?}", receipt.version));
@@ -121,7 +129,7 @@ pub fn verify(receipt: &Receipt, trust: &Policy) -> Report {
     let Some((place, entry)) = included(receipt, &head, &mut report) else {
         return report.finish();
     };
-    record(receipt, &head, place, &entry, &mut report);
+    record((receipt, beside, trust), &head, place, &entry, &mut report);
     report.finish()
 }
 
@@ -188,7 +196,13 @@ fn included(receipt: &Receipt, head: &Head, report: &mut Lines) -> Option<(LeafI
 }
 
 /// Everything about the record inside the opening.
-fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, report: &mut Lines) {
+fn record(
+    (receipt, beside, trust): (&Receipt, &[Receipt], &Policy),
+    head: &Head,
+    index: LeafIndex,
+    entry: &Entry,
+    report: &mut Lines,
+) {
     let Some(bytes) = &receipt.opening else {
         report.not_shown("opening", "the receipt has no opening: what the entry is about stays hidden");
         return;
@@ -243,7 +257,19 @@ fn record(receipt: &Receipt, head: &Head, index: LeafIndex, entry: &Entry, repor
         );
     }
     if credential.claims().predecessor.is_some() {
-        report.not_shown("successor", "that its predecessor or a recovery speaks for this credential");
+        let issued =
+            receipt.issued.as_ref().and_then(|issued| Some((issued.index, Entry::parse(issued.entry.as_ref()).ok()?)));
+        let spoken_for = issued.and_then(|(issued_at, issued)| {
+            let index = index.get();
+            Successor { credential: &credential, issued_at, issued_ms: issued.time_ms, index }.spoken_for(beside, trust)
+        });
+        match spoken_for {
+            Some(who) => report.ok("successor", who),
+            None => report.not_shown(
+                "successor",
+                "who spoke for this credential, which follows another: the receipt of that takes its place beside this one",
+            ),
+        }
     } else if credential.claims().ordinal == 0 {
         report.ok("successor", "the person's first credential");
     } else {

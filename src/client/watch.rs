@@ -304,6 +304,9 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
                 course = None;
                 continue;
             };
+            if matches!(status.change, Change::Recovered(_)) {
+                self.keep_recovery(&held.id.0, &receipt)?;
+            }
             if course.as_mut().is_some_and(|course| !course.goes_on(&status.change, counter)) {
                 walk.finds(watch, Fault::Course);
             }

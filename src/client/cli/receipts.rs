@@ -10,7 +10,6 @@ use client::receipts::Kept;
 use client::{Document, Folder, verify};
 use scal3::Entry;
 use serde_json::{Value as Json, json};
-use tlog::policy::Policy;
 use tlog::proof_file::ProofFile;
 
 use super::failure::Failure;
@@ -106,7 +105,8 @@ fn show(which: &Which, out: Output) -> Done {
     let (folder, _, policy) = which.home.folder()?;
     let kept = which.find(&folder)?;
     let says = Says::of(&kept);
-    let report = report(&kept, &policy);
+    let beside: Vec<_> = all(&folder)?.into_iter().map(|kept| kept.receipt).collect();
+    let report = verify::verify_with(&kept.receipt, &beside, &policy);
     let mut text = String::new();
     if let Some(document) = &says.document {
         text.push_str(&plain::fields(document, |_| false));
@@ -157,8 +157,4 @@ impl Which {
 
 fn all(folder: &Folder) -> Result<Vec<Kept>, Failure> {
     Ok(client::receipts::kept(folder)?)
-}
-
-fn report(kept: &Kept, policy: &Policy) -> verify::Report {
-    verify::verify(&kept.receipt, policy)
 }

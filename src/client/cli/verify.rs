@@ -1,7 +1,7 @@
 //! `sole verify` and `sole vectors`: judging files, offline.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -19,6 +19,10 @@ use super::{Done, Output};
 pub struct Verify {
     /// The receipt (*.receipt.json).
     file: PathBuf,
+    /// Other receipts that stand beside it: after a new PIN or a new phone, that of the instruction by which the old
+    /// credential spoke for the new one, or of the recovery; and so on back to the first.
+    #[arg(long = "with", value_name = "FILE")]
+    with: Vec<PathBuf>,
     /// The trust file (tlog-policy): which log, which witnesses, what quorum. Without it, that of the enrolled device.
     #[arg(long, value_name = "TRUST")]
     policy: Option<PathBuf>,
@@ -39,19 +43,25 @@ pub struct Vectors {
 impl Verify {
     /// Runs it.
     pub fn run(self, out: Output) -> Done {
-        let receipt: Receipt = serde_json::from_slice(&read(&self.file)?).map_err(|error| {
-            Failure::files(format!("{} is not a receipt: {error}", self.file.display()))
-                .next("a receipt is the JSON that `sole receipts export` writes and `GET /v1/receipts/…` answers")
-        })?;
+        let receipt = receipt_at(&self.file)?;
+        let beside = self.with.iter().map(|file| receipt_at(file)).collect::<Result<Vec<_>, _>>()?;
         let trust = match self.policy {
             Some(path) => path,
             None => self.home.trust_file()?,
         };
-        let report = verify::verify(&receipt, &policy(&read(&trust)?, &trust)?);
+        let report = verify::verify_with(&receipt, &beside, &policy(&read(&trust)?, &trust)?);
         let value = serde_json::to_value(&report).map_err(|error| Failure::files(error.to_string()))?;
         out.say(text(&report), &value)?;
         Ok(exit(&report))
     }
+}
+
+/// The receipt in a file.
+fn receipt_at(file: &Path) -> Result<Receipt, Failure> {
+    serde_json::from_slice(&read(file)?).map_err(|error| {
+        Failure::files(format!("{} is not a receipt: {error}", file.display()))
+            .next("a receipt is the JSON that `sole receipts export` writes and `GET /v1/receipts/…` answers")
+    })
 }
 
 /// The exit code of a report.
