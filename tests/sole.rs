@@ -225,9 +225,17 @@ async fn a_person_enrols_authorises_watches_and_stops() {
     assert_eq!(site.json(0, "anna", change)["revoked"], json!(credential));
     assert_eq!(site.json(4, "anna", "authorise again --yes --pin-file {pin}")["attempts_left"], 4);
     assert_eq!(site.json(0, "anna", "authorise again --yes --pin-file {new-pin}")["sequence"], 1);
-    // A successor's receipt can't show alone that its predecessor spoke for it.
+    // A successor's receipt can't show alone that its predecessor spoke for it; the device has the one that does.
     let successor = site.credential("anna");
-    site.types(3, "anna", &format!("receipts show {}-0000000001.receipt.json", &successor[..16]));
+    let name = format!("{}-0000000001.receipt.json", &successor[..16]);
+    assert!(site.types(0, "anna", &format!("receipts show {name}")).contains("its predecessor spoke for it"));
+    site.types(0, "anna", &format!("receipts export {name} --out {{after.json}}"));
+    site.types(3, "anna", "verify {after.json}");
+    let kept: Vec<Json> = serde_json::from_str(&site.types(0, "anna", "receipts list --json")).expect("a list");
+    let add = kept.iter().find(|kept| kept["instruction"]["class"] == "credential.add").expect("the old one spoke");
+    let add = add["name"].as_str().expect("a name").to_owned();
+    site.types(0, "anna", &format!("receipts export {add} --out {{add.json}}"));
+    site.types(0, "anna", "verify {after.json} --with {add.json} --policy {data/trust-policy.txt}");
 
     assert_eq!(site.json(0, "anna", "status")["standing"], "active");
     site.types(2, "anna", "revoke");

@@ -8,7 +8,7 @@
 //! that shows two histories leaves the proof in its own entries.
 
 use serde::Serialize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tlog::note::{Note, NoteError};
 use tlog::policy::PolicyError;
 use tlog::proof::{ConsistencyProof, ProofError};
@@ -22,6 +22,9 @@ use crate::wire::Hex;
 
 /// Under which the two notes are kept when a log shows two histories.
 const EVIDENCE: &str = "two-histories.json";
+
+/// How long a published checkpoint may be behind a head that a receipt has shown, before it counts as having gone back.
+const PUBLISHED_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a head is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +77,20 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     /// # Errors
     /// [`Error::Head`] and [`Error::Provider`].
     pub async fn refresh(&mut self) -> Result<TreeHead, Error> {
-        let note = self.provider.checkpoint().await?;
-        let note = Note::parse(&note).map_err(HeadError::Note)?;
-        self.advance_to(&note).await
+        let began = Instant::now();
+        loop {
+            let note = self.provider.checkpoint().await?;
+            let note = Note::parse(&note).map_err(HeadError::Note)?;
+            match self.advance_to(&note).await {
+                // A log signs a head a moment before it publishes it, and a receipt can be of that moment.
+                Err(Error::Head(HeadError::Behind { .. }))
+                    if began.elapsed() < PUBLISHED_AFTER.min(self.provider.patience().publish) =>
+                {
+                    self.provider.pause().await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// The last head that was verified.
