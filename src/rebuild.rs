@@ -19,12 +19,12 @@ use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::opening::OtherOpening;
 use scal3::outcome::Outcome;
 use scal3::state::CredentialState;
-use scal3::verify::{Bound, Signed, Submitted, check_batch};
+use scal3::verify::{Signed, Submitted};
 use tlog::Hash;
 use tlog::bundle;
 use tlog::tile::{EntriesPath, Path};
 use tlog::tree::LeafIndex;
-use verifier::Engine as Verifier;
+use verifier::{Engine as Verifier, verify_many};
 
 use crate::folder::Folder;
 use crate::history::{FULL, History, ReadError};
@@ -161,37 +161,12 @@ impl Portion {
     /// What is missing here the fold verifies by itself, and says what is wrong with it: also the first records of
     /// credentials that this very portion issues, whose keys nobody vouches for before.
     fn verify(&self, fold: &Fold, verifier: &Verifier) -> BTreeMap<usize, Signed> {
-        let mut bound = Vec::new();
-        for (place, Item { entry, opening, .. }) in self.items.iter().enumerate() {
-            let instruction = Entry::parse(entry).is_ok_and(|entry| entry.kind == Kind::Instruction);
-            let opening = opening.as_deref().filter(|_| instruction);
-            let Some(submitted) = opening.and_then(|opening| Submitted::parse(opening).ok()) else { continue };
-            let known = fold.credential(&submitted.credential_id()).map(|known| known.as_read().credential());
-            let found = known.and_then(|keys| submitted.bind(keys, &fold.genesis().origin).ok());
-            bound.extend(found.map(|found| (place, found)));
-        }
-        on_all_cores(bound, verifier)
+        let claims =
+            self.items.iter().enumerate().filter_map(|(place, Item { entry, opening, .. })| {
+                Some((place, fold.claim(entry, opening.as_deref()?)?))
+            });
+        verify_many(verifier, claims.collect()).into_iter().collect()
     }
-}
-
-/// Verifies records, each core its share of them.
-fn on_all_cores(mut records: Vec<(usize, Bound)>, verifier: &Verifier) -> BTreeMap<usize, Signed> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = records.len().div_ceil(cores).max(1);
-    let verify = |records: Vec<(usize, Bound)>| {
-        let (places, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
-        let verdicts = check_batch(verifier, records);
-        places.into_iter().zip(verdicts).filter_map(|(place, verdict)| Some((place, verdict.ok()?))).collect::<Vec<_>>()
-    };
-    std::thread::scope(|scope| {
-        let mut threads = Vec::new();
-        while !records.is_empty() {
-            let share = records.split_off(records.len().saturating_sub(share));
-            threads.push(scope.spawn(move || verify(share)));
-        }
-        // A share that is lost is verified by the fold.
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
 }
 
 /// Writes the credentials, when all that could hide one has been accounted for.

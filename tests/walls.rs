@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("solelog-threshold", &["solelog-tlog", "solelog-scal3"]),
     ("solelog-verifier", &["solelog-scal3"]),
     ("solelog-witness", &["solelog-tlog"]),
-    ("solelog-monitor", &["solelog-tlog", "solelog-scal3"]),
+    ("solelog-monitor", &["solelog-tlog", "solelog-scal3", "solelog-verifier"]),
     ("solelog-client", &["solelog-tlog", "solelog-scal3", "solelog-threshold"]),
 ];
 

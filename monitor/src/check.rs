@@ -4,10 +4,16 @@
 //! findings. Only what was shown and verified counts as verified; what nobody could show us counts as unverifiable,
 //! and never as in order.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use scal3::cbor::ShapeError;
 use scal3::entry::EntryError;
 use scal3::fold::{Fold, Step, Stop};
+use scal3::verify::Signed;
+use tlog::LeafIndex;
 use tlog::checkpoint::Origin;
+use verifier::{Engine, verify_many};
 
 use crate::openings::Given;
 use crate::report::{Report, What};
@@ -22,6 +28,8 @@ pub(crate) struct Check {
     /// The index of the next entry.
     next: u64,
     fold: Option<Fold>,
+    /// Who verifies signatures.
+    verifier: Arc<Engine>,
     /// The fold can't go on: what is behind an entry that it can't understand can't be known.
     stopped: bool,
     verified: u64,
@@ -35,11 +43,12 @@ pub(crate) struct Check {
 
 impl Check {
     /// Of the log of this origin, from its first entry.
-    pub fn new(origin: Origin) -> Check {
+    pub fn new(origin: Origin, verifier: Arc<Engine>) -> Check {
         Check {
             origin,
             next: 0,
             fold: None,
+            verifier,
             stopped: false,
             verified: 0,
             bridged: 0,
@@ -50,8 +59,25 @@ impl Check {
         }
     }
 
-    /// Takes the next entry, with what there is to it.
-    pub fn take(&mut self, entry: &[u8], given: &Given) {
+    /// Takes the next entries, with what there is to each. Their signatures are verified together.
+    pub fn take(&mut self, entries: &[(LeafIndex, Vec<u8>)], given: &[Given]) {
+        let mut signed = self.verify(entries, given);
+        for (place, ((_, entry), given)) in entries.iter().zip(given).enumerate() {
+            self.next(entry, given, signed.remove(&place));
+        }
+    }
+
+    /// The records whose signatures hold, by their place. All others the fold verifies by itself.
+    fn verify(&self, entries: &[(LeafIndex, Vec<u8>)], given: &[Given]) -> BTreeMap<usize, Signed> {
+        let Some(fold) = self.fold.as_ref().filter(|_| !self.stopped) else { return BTreeMap::new() };
+        let claims = entries.iter().zip(given).enumerate().filter_map(|(place, ((_, entry), given))| match given {
+            Given::Shown(opening) => Some((place, fold.claim(entry, opening)?)),
+            Given::Public | Given::Erased | Given::Withheld => None,
+        });
+        verify_many(&self.verifier, claims.collect()).into_iter().collect()
+    }
+
+    fn next(&mut self, entry: &[u8], given: &Given, signed: Option<Signed>) {
         let index = self.next;
         self.next += 1;
         self.erased += u64::from(*given == Given::Erased);
@@ -66,7 +92,11 @@ impl Check {
             Given::Shown(opening) => Some(opening.as_slice()),
             Given::Public | Given::Erased | Given::Withheld => None,
         };
-        let step = match fold.apply(entry, opening) {
+        let step = match signed {
+            Some(signed) => fold.apply_signed(entry, &signed),
+            None => fold.apply(entry, opening),
+        };
+        let step = match step {
             Err(Stop::OtherOpening) => {
                 // The server's word, and nothing the log signed. The entry is as good as unopened.
                 let step = fold.apply(entry, None);

@@ -145,9 +145,7 @@ impl Follow {
             let given = openings.of(&entries).await;
             // Three signatures for each record: not on a thread that others wait for.
             let judged = spawn_blocking(move || {
-                for ((_, entry), given) in entries.iter().zip(&given) {
-                    check.take(entry, given);
-                }
+                check.take(&entries, &given);
                 check
             });
             match judged.await {

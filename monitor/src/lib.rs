@@ -31,6 +31,8 @@ use tlog::checkpoint::Origin;
 use tlog::note::Note;
 use tlog::policy::{Accepted, Policy};
 use tlog::tile;
+pub use verifier::Choice;
+use verifier::{Engine, EngineError};
 
 use crate::check::Check;
 use crate::fetch::Server;
@@ -49,6 +51,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// Any C2SP log: entries are read and hashed, and not interpreted.
     pub plain: bool,
+    /// What verifies signatures.
+    pub engine: Choice,
     /// How old the newest quorum of cosignatures may be. Says nothing where cosignatures carry no time.
     pub max_age: Option<Duration>,
     /// How long to wait for a server.
@@ -64,6 +68,9 @@ pub enum SetupError {
     /// Our own folder.
     #[error(transparent)]
     State(#[from] StateError),
+    /// What was to verify signatures.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 /// Follows one log.
@@ -75,6 +82,7 @@ pub struct Monitor {
     kept: Kept,
     /// Where we are. Taken while a pass runs, so that a pass which is dropped begins again from what is kept.
     follow: Option<Follow>,
+    verifier: Arc<Engine>,
     plain: bool,
     max_age: Option<Duration>,
 }
@@ -85,11 +93,12 @@ impl Monitor {
     /// # Errors
     /// [`SetupError`]: a bad address, a state that is damaged or in use by another process.
     pub fn new(trust: Policy, url: &str, options: Options) -> Result<Monitor, SetupError> {
-        let Options { state, token, plain, max_age, patience } = options;
+        let Options { state, token, plain, engine, max_age, patience } = options;
+        let verifier = Arc::new(Engine::new(engine)?);
         let server = Arc::new(Server::new(url, token, patience)?);
         let folder = state.as_deref().map(Folder::open).transpose()?;
         let kept = folder.as_ref().map(Folder::load).transpose()?.unwrap_or_default();
-        Ok(Monitor { trust, server, folder, kept, follow: None, plain, max_age })
+        Ok(Monitor { trust, server, folder, kept, follow: None, verifier, plain, max_age })
     }
 
     /// Looks at the log once: its head, and all entries that are new to this monitor.
@@ -150,7 +159,7 @@ impl Monitor {
         if self.plain {
             Follow::plain(self.kept.accepted.as_ref())
         } else {
-            Follow::from_start(Check::new(origin.clone()))
+            Follow::from_start(Check::new(origin.clone(), Arc::clone(&self.verifier)))
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use monitor::{Monitor, Options, SetupError, Token, url_in};
+use monitor::{Choice, Monitor, Options, SetupError, Token, url_in};
 use serde_json::json;
 use tlog::policy::{Policy, PolicySyntaxError};
 
@@ -41,6 +41,10 @@ struct Cli {
     /// Any C2SP log: check heads, tiles and root, and leave entries alone.
     #[arg(long)]
     plain: bool,
+
+    /// What verifies signatures: auto (the fastest that this processor has), portable or vector.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    engine: Choice,
 
     /// How old the newest quorum of cosignatures may be.
     #[arg(long, value_name = "SECONDS")]
@@ -96,6 +100,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         state: cli.state,
         token: cli.token,
         plain: cli.plain,
+        engine: cli.engine,
         max_age: cli.max_age.map(Duration::from_secs),
         ..Options::default()
     };

@@ -274,14 +274,14 @@ async fn with_last(entry: Vec<u8>) -> (Site, Log) {
     (Site::of(&log).await, log)
 }
 
-/// The kind of an outcome, as it stands in the third byte of an entry.
-const OUTCOME: u8 = 2;
+/// The kind of an event, as it stands in the third byte of an entry.
+const EVENT: u8 = 9;
 
 #[tokio::test]
 async fn an_entry_of_unknown_kind_stops_the_judgement_and_not_the_rest() {
     let log = log(20);
-    let known = log.entries.iter().find(|entry| entry[2] == OUTCOME);
-    let mut entry = known.expect("an outcome").clone();
+    let known = log.entries.iter().find(|entry| entry[2] == EVENT);
+    let mut entry = known.expect("an event").clone();
     entry[2] = 11;
     let (site, _) = with_last(entry).await;
     for options in [auditor(), quick()] {

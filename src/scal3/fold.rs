@@ -38,7 +38,7 @@ use crate::seen::SeenOnHistory;
 use crate::state::{CredentialState, TransitionError};
 use crate::status::{Change, StatusChange};
 pub use crate::step::{Known, Step, Stop, Wrong};
-use crate::verify::{CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, Submitted};
+use crate::verify::{Bound, CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, Submitted};
 
 /// What the log means so far.
 #[derive(Debug, Clone)]
@@ -143,6 +143,18 @@ impl Fold {
     /// [`Stop`]; nothing was changed then.
     pub fn apply_signed(&mut self, entry: &[u8], signed: &Signed) -> Result<Step, Stop> {
         self.take(entry, Given::Signed(signed))
+    }
+
+    /// The record in an opening, with the keys that are known of its credential, for whoever verifies many at once and comes
+    /// back with [`Fold::apply_signed`].
+    ///
+    /// None for everything that the fold judges by itself: other entries, records that do not parse, and the first records of
+    /// credentials that are issued behind this place.
+    pub fn claim(&self, entry: &[u8], opening: &[u8]) -> Option<Bound> {
+        Entry::parse(entry).ok().filter(|entry| entry.kind == Kind::Instruction)?;
+        let submitted = Submitted::parse(opening).ok()?;
+        let known = self.credentials.get(&submitted.credential_id())?;
+        submitted.bind(known.state.credential(), &self.genesis.origin).ok()
     }
 
     /// The origin, the issuing keys and the policy that the log began with.

@@ -17,11 +17,13 @@ mod aws_lc;
 mod curve;
 mod engine;
 mod known;
+mod many;
 mod portable;
 mod self_test;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
 pub use engine::{Choice, Engine, EngineError, Fallback, KEY_TABLES, UnknownChoice};
+pub use many::verify_many;
 pub use portable::Portable;
 pub use self_test::WrongAnswer;
