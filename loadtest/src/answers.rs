@@ -198,25 +198,26 @@ impl Judge {
         self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The place that the answer to one append gives, which must be new.
+    /// The place that the answer to one append gives. It must be new, unless the record was sent `again` because nobody knew
+    /// what had become of it.
     ///
     /// # Errors
     /// [`Error::Wrong`].
-    pub fn appended(&self, body: &[u8], commitment: Option<&Hash>, level: Level) -> Result<u64, Error> {
-        self.judge(&json(body)?, commitment, level)
+    pub fn appended(&self, body: &[u8], commitment: Option<&Hash>, level: Level, again: bool) -> Result<u64, Error> {
+        self.judge(&json(body)?, commitment, level, again)
     }
 
     /// The places that the answer to a batch gives.
     ///
     /// # Errors
     /// [`Error::Wrong`], and [`Error::Refused`] for the first record that was refused.
-    pub fn batch(&self, body: &[u8], commitments: &[Hash], level: Level) -> Result<Vec<u64>, Error> {
+    pub fn batch(&self, body: &[u8], commitments: &[Hash], level: Level, again: bool) -> Result<Vec<u64>, Error> {
         let outcomes: Vec<Outcome> = json(body)?;
         if outcomes.len() != commitments.len() {
             return Err(wrong(format_args!("{} outcomes for {} records", outcomes.len(), commitments.len())));
         }
         let judge = |(outcome, commitment): (&Outcome, &Hash)| match &outcome.appended {
-            Some(appended) => self.judge(appended, Some(commitment), level),
+            Some(appended) => self.judge(appended, Some(commitment), level, again),
             None => {
                 let body = outcome.problem.as_ref().map(ToString::to_string).unwrap_or_default();
                 Err(Error::Refused { status: outcome.status, body })
@@ -225,8 +226,8 @@ impl Judge {
         outcomes.iter().zip(commitments).map(judge).collect()
     }
 
-    fn judge(&self, answer: &Appended, commitment: Option<&Hash>, level: Level) -> Result<u64, Error> {
-        if answer.existing {
+    fn judge(&self, answer: &Appended, commitment: Option<&Hash>, level: Level, again: bool) -> Result<u64, Error> {
+        if answer.existing && !again {
             return Err(wrong(format_args!("record {} was new, and is said to have been there", answer.index)));
         }
         if answer.reached < level {

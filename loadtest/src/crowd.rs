@@ -55,7 +55,7 @@ impl Lane {
 pub struct Crowd {
     /// The lanes.
     pub lanes: Vec<Lane>,
-    /// A head that covers everybody's credential.
+    /// A head that covers everybody's activation.
     pub seen: TreeHead,
 }
 
@@ -78,7 +78,7 @@ impl Target {
     pub async fn single(&self, connection: &mut Connection, made: &Made, level: Level) -> Result<u64, Error> {
         let path = format!("/v1/records?until={}", level.as_str());
         let body = Body { token: &self.token, kind: "application/cbor", bytes: made.opening.clone().into() };
-        self.judge.appended(&connection.post(&path, body).await?.body()?, Some(&made.commitment), level)
+        self.judge.appended(&connection.post(&path, body).await?.body()?, Some(&made.commitment), level, false)
     }
 
     /// Sends one batch.
@@ -89,7 +89,7 @@ impl Target {
         let (bytes, commitments) = sequence(made);
         let path = format!("/v1/records?until={}", level.as_str());
         let body = Body { token: &self.token, kind: "application/cbor-seq", bytes: bytes.into() };
-        self.judge.batch(&connection.post(&path, body).await?.body()?, &commitments, level)
+        self.judge.batch(&connection.post(&path, body).await?.body()?, &commitments, level, false)
     }
 }
 
@@ -126,19 +126,23 @@ impl Crowd {
         }
         let lanes = rows.into_iter().map(Lane::new).collect::<Result<_, _>>()?;
         let mut crowd = Crowd { lanes, seen };
-        crowd.activate(target).await?;
+        let last = crowd.activate(target).await?;
+        crowd.seen = covering(target, last).await?;
         Ok(crowd)
     }
 
-    async fn activate(&mut self, target: &Target) -> Result<(), Error> {
+    /// Gives the highest place.
+    async fn activate(&mut self, target: &Target) -> Result<u64, Error> {
+        let mut last = 0;
         let mut connection = Connection::new(&target.place);
         for lane in &mut self.lanes {
             let activations = lane.make(lane.people.len(), &self.seen)?;
             for batch in activations.chunks(BATCH) {
-                target.batch(&mut connection, batch, Level::Sequenced).await?;
+                let places = target.batch(&mut connection, batch, Level::Sequenced).await?;
+                last = places.into_iter().fold(last, u64::max);
             }
         }
-        Ok(())
+        Ok(last)
     }
 
     /// So many records for every lane, made on all cores.
@@ -184,7 +188,7 @@ async fn issue(target: Target, credentials: Vec<Vec<u8>>) -> Result<u64, Error> 
     for credential in credentials {
         let body = Body { token: &target.token, kind: "application/cose", bytes: credential.into() };
         let answer = connection.post("/v1/credentials?until=sequenced", body).await?.body()?;
-        last = last.max(target.judge.appended(&answer, None, Level::Sequenced)?);
+        last = last.max(target.judge.appended(&answer, None, Level::Sequenced, false)?);
     }
     Ok(last)
 }

@@ -11,18 +11,30 @@
 //! | `transport.rs` | one connection, kept open |
 //! | `answers.rs` | what the log answers, verified |
 //! | `local.rs` | a log of one's own, as a child process |
+//! | `pace.rs`, `latency.rs` | requests due at their moments, and what they waited |
+//! | `scenario.rs`, `slo.rs` | what is sent, and what it must come to |
+//! | `stock.rs`, `tiles.rs` | what a run has at hand: records made ahead, hashes of full tiles |
+//! | `run.rs`, `outcome.rs` | the phases of a scenario, and what they came to |
+//! | `report.rs` | the same as one HTML page |
+//! | `limits/` | how near the product is to what the machine allows, as ratios |
 
 pub mod answers;
+pub mod chance;
 pub mod crowd;
 pub mod latency;
+pub mod limits;
 pub mod local;
 pub mod maker;
+pub mod outcome;
 pub mod pace;
 pub mod pairs;
-pub mod plan;
 pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod slo;
+pub mod stock;
+pub mod tiles;
 pub mod transport;
-pub mod worker;
 
 /// Why a run can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +59,9 @@ pub enum Error {
     /// A record or credential can't be made.
     #[error("cannot make a record: {0}")]
     Make(String),
+    /// A scenario that is none.
+    #[error("the scenario: {0}")]
+    Scenario(String),
     /// A file, a process.
     #[error("{0}")]
     System(String),
