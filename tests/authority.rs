@@ -33,6 +33,10 @@ fn payment(text: &str) -> Document {
 /// Every event about attempts in the log, in order.
 fn attempts(authority: &Authority) -> Vec<Attempt> {
     let engine = authority.engine();
+    // What was answered is durable, and is read under a head, which comes a moment later.
+    while engine.heads().integrated.head.size < engine.heads().committed.size {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let mut found = Vec::new();
     for index in 1..engine.heads().integrated.head.size.get() {
         let entry = Entry::parse(&engine.entry(at(index)).unwrap()).unwrap();
