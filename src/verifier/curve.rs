@@ -30,6 +30,12 @@ pub fn join(x: &[u8; 32], y: &[u8; 32]) -> [u8; 65] {
     bytes
 }
 
+/// x and y of tag 04 ‖ x ‖ y.
+pub fn split(bytes: &[u8; 65]) -> Option<([u8; 32], [u8; 32])> {
+    let (x, y) = bytes.get(1..)?.split_at_checked(32)?;
+    Some((x.try_into().ok()?, y.try_into().ok()?))
+}
+
 /// A string of 32 bytes as a number, reduced by the order.
 pub fn reduce(bytes: &[u8; 32]) -> Scalar {
     Scalar::reduce(&U256::from_be_slice(bytes))

@@ -11,7 +11,6 @@ use std::arch::x86_64::__mmask8;
 use std::sync::Arc;
 
 use p256::Scalar;
-use scal3::point::Point;
 
 use super::digits::{Digit, Digits};
 use super::lanes::{LANES, Row};
@@ -19,61 +18,54 @@ use super::point::{Affine, Jacobian, enter, normalize};
 use super::table::{
     self, GENERATOR_WINDOW, Generator, KNOWN_BASES, KNOWN_DIGITS, KNOWN_WINDOW, KnownKey, NEW_WINDOW, NewKey,
 };
+use crate::questions::{Equation, Solution};
 
 /// How many groups share their inversions: enough to make those cheap, and few enough that their tables stay in the cache.
 const BLOCK: usize = 32;
 
-/// What to compute: uG + vQ.
-pub struct Equation<'a> {
-    /// u.
-    pub u: Scalar,
-    /// v.
-    pub v: Scalar,
-    /// Q.
-    pub key: &'a Point,
+/// What one lane has to compute.
+pub struct Lane<'a> {
+    /// uG + vQ.
+    pub equation: Equation<'a>,
     /// The table of Q, when it has one.
     pub table: Option<Arc<KnownKey>>,
 }
 
-/// x and y as they are written; none when the lane cannot say: the sum is the identity, or a step on the way had no formula.
-pub type Solution = Option<([u8; 32], [u8; 32])>;
-
-/// Solves equations, in their order.
+/// Solves the equations of many lanes, in their order.
 #[target_feature(enable = "avx512ifma")]
-pub fn solve(equations: &[Equation<'_>]) -> Vec<Solution> {
+pub fn solve(lanes: &[Lane<'_>]) -> Vec<Solution> {
     let generator = table::generator();
-    let mut solutions = vec![None; equations.len()];
-    let (mut known, mut new): (Vec<usize>, Vec<usize>) =
-        (0..equations.len()).partition(|at| equations[*at].table.is_some());
+    let mut solutions = vec![None; lanes.len()];
+    let (mut known, mut new): (Vec<usize>, Vec<usize>) = (0..lanes.len()).partition(|at| lanes[*at].table.is_some());
     // Known keys that do not fill a group take the lanes that a group of new keys leaves free.
     let (rest, room) = (known.len() % LANES, (LANES - new.len() % LANES) % LANES);
     if rest <= room {
         new.extend(known.drain(known.len() - rest..));
     }
     for block in new.chunks(BLOCK * LANES) {
-        let sums = of_new_keys(generator, equations, block);
+        let sums = of_new_keys(generator, lanes, block);
         settle(&sums, block, &mut solutions);
     }
     for block in known.chunks(BLOCK * LANES) {
-        let sums = of_known_keys(generator, equations, block);
+        let sums = of_known_keys(generator, lanes, block);
         settle(&sums, block, &mut solutions);
     }
     solutions
 }
 
 #[target_feature(enable = "avx512ifma")]
-fn of_new_keys(generator: &Generator, equations: &[Equation<'_>], block: &[usize]) -> Vec<Sum> {
+fn of_new_keys(generator: &Generator, lanes: &[Lane<'_>], block: &[usize]) -> Vec<Sum> {
     let mut keys = Vec::with_capacity(BLOCK);
     for group in block.chunks(LANES) {
         let mut rows = [Row::ZERO; LANES];
-        for (row, at) in rows.iter_mut().zip(lanes(group)) {
-            *row = table::row_of(equations[at].key);
+        for (row, at) in rows.iter_mut().zip(members(group)) {
+            *row = table::row_of(lanes[at].equation.key);
         }
         keys.push(enter(&rows));
     }
     let mut sums = Vec::with_capacity(BLOCK);
     for (group, tables) in block.chunks(LANES).zip(table::new_keys(&keys)) {
-        let (u, v) = factors(equations, group);
+        let (u, v) = factors(lanes, group);
         let mut sum = times_new(&v, &tables);
         sum.add_generator(generator, &u);
         sums.push(sum);
@@ -82,12 +74,12 @@ fn of_new_keys(generator: &Generator, equations: &[Equation<'_>], block: &[usize
 }
 
 #[target_feature(enable = "avx512ifma")]
-fn of_known_keys(generator: &Generator, equations: &[Equation<'_>], block: &[usize]) -> Vec<Sum> {
+fn of_known_keys(generator: &Generator, lanes: &[Lane<'_>], block: &[usize]) -> Vec<Sum> {
     let mut sums = Vec::with_capacity(BLOCK);
     for group in block.chunks(LANES) {
-        let (u, v) = factors(equations, group);
+        let (u, v) = factors(lanes, group);
         // Equations come here because they have a table.
-        let tables: Vec<&KnownKey> = lanes(group).into_iter().filter_map(|at| equations[at].table.as_deref()).collect();
+        let tables: Vec<&KnownKey> = members(group).into_iter().filter_map(|at| lanes[at].table.as_deref()).collect();
         let mut sum = Sum::empty();
         if let Ok(tables) = tables.try_into() {
             sum.add_known(&v, &tables);
@@ -99,14 +91,14 @@ fn of_known_keys(generator: &Generator, equations: &[Equation<'_>], block: &[usi
 }
 
 /// The equation of each lane. Lanes that are left over do what the last one does; nobody reads them.
-fn lanes(group: &[usize]) -> [usize; LANES] {
+fn members(group: &[usize]) -> [usize; LANES] {
     let last = group.last().copied().unwrap_or(0);
     std::array::from_fn(|lane| group.get(lane).copied().unwrap_or(last))
 }
 
-fn factors(equations: &[Equation<'_>], group: &[usize]) -> ([Scalar; LANES], [Scalar; LANES]) {
-    let lanes = lanes(group);
-    (lanes.map(|at| equations[at].u), lanes.map(|at| equations[at].v))
+fn factors(lanes: &[Lane<'_>], group: &[usize]) -> ([Scalar; LANES], [Scalar; LANES]) {
+    let members = members(group);
+    (members.map(|at| lanes[at].equation.u), members.map(|at| lanes[at].equation.v))
 }
 
 /// Brings the sums to affine coordinates and writes them to their places.

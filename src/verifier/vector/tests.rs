@@ -9,15 +9,14 @@ use scal3::point::Point;
 use super::digits::Digits;
 use super::lanes::{LANES, Row};
 use super::point::{Affine, Jacobian, enter, normalize};
-use super::solve::{Equation, Solution, solve};
+use super::solve::{Lane, solve};
 use super::table::{self, GENERATOR_WINDOW, KNOWN_BASES, KNOWN_DIGITS, KNOWN_WINDOW, NEW_WINDOW};
 use super::*;
+use crate::curve;
+use crate::questions::Equation;
 
-#[path = "../tests/support/maker.rs"]
-#[allow(dead_code, reason = "the other tests use the rest")]
-mod maker;
-pub use maker::Random;
-use maker::{edge, public};
+pub use crate::maker::Random;
+use crate::maker::{self, edge, public};
 
 /// Runs a test that computes with vectors, where that can be.
 pub fn with_vectors(test: unsafe fn()) {
@@ -251,7 +250,7 @@ fn check(cases: &[Case], must: bool) -> usize {
     let keys: Vec<Point> = cases.iter().map(|case| key(case.secret)).collect();
     let mut unanswered = 0;
     for known in 0..3 {
-        let mut equations = Vec::new();
+        let mut lanes = Vec::new();
         for (at, (case, key)) in cases.iter().zip(&keys).enumerate() {
             // None has a table; all have; every third has.
             let table = match known {
@@ -259,9 +258,9 @@ fn check(cases: &[Case], must: bool) -> usize {
                 2 if at % 3 != 0 => None,
                 _ => table::known_keys(std::slice::from_ref(key)).pop().map(std::sync::Arc::new),
             };
-            equations.push(Equation { u: case.u, v: case.v, key, table });
+            lanes.push(Lane { equation: Equation { u: case.u, v: case.v, key }, table });
         }
-        let solutions = solve(&equations);
+        let solutions = solve(&lanes);
         assert_eq!(solutions.len(), cases.len());
         for (case, solution) in cases.iter().zip(solutions) {
             let expected = coordinates(&(g() * (case.u + case.v * case.secret)));
@@ -385,15 +384,10 @@ fn jobs_are_answered_by_lanes_and_not_by_the_portable_engine() {
     let Ok(vector) = Vector::new(16) else { return };
     let jobs = maker::Maker::new(37).jobs(40, 3);
     assert_eq!(vector.verify_batch(&jobs), Plain.verify_batch(&jobs));
-    let equations: Vec<Equation<'_>> = jobs
-        .iter()
-        .map(|job| {
-            let sig = read(&job.binding_sig);
-            let inverse = inverses(std::slice::from_ref(&sig))[0];
-            ecdsa(&job.binding_key, job.device_sig.as_bytes(), (&sig, &inverse))
-        })
-        .collect();
-    for (solution, job) in vector.solve(&equations).iter().zip(&jobs) {
+    let questions = Questions::new(&jobs);
+    let lanes: Vec<Lane<'_>> =
+        (0..jobs.len()).map(|at| Lane { equation: questions.equation(at, Part::Binding), table: None }).collect();
+    for (solution, job) in vector.solve(&lanes).iter().zip(&jobs) {
         let (x, _) = solution.expect("an answer");
         let r: [u8; 32] = curve::reduce(&x).to_repr().into();
         assert_eq!(r, job.binding_sig.as_bytes()[..32]);

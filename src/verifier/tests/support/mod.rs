@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use scal3::batch::{Job, Plain, Verdict, VerifyBatch};
 use serde_json::Value;
-use verifier::{Choice, Engine, Portable};
+use verifier::{Choice, Engine, Judge, Portable};
 
 /// Reads one vector file; none when there are no vectors on this machine, unless `SOLELOG_REQUIRE_VECTORS=1` says that
 /// there must be.
@@ -34,7 +34,8 @@ pub fn bytes(case: &Value, name: &str) -> Vec<u8> {
 
 /// Every engine that this machine can run, but the plain one, which judges them.
 pub fn engines() -> Vec<(&'static str, Box<dyn VerifyBatch>)> {
-    let mut engines: Vec<(&'static str, Box<dyn VerifyBatch>)> = vec![("portable", Box::new(Portable))];
+    let mut engines: Vec<(&'static str, Box<dyn VerifyBatch>)> =
+        vec![("portable", Box::new(Portable)), ("judge", Box::new(Judge))];
     match Engine::new(Choice::Vector) {
         Ok(engine) => engines.push(("vector", Box::new(engine))),
         Err(error) => println!("without the vector engine: {error}"),
