@@ -36,6 +36,7 @@ use tlog::tile::{Path, needed};
 use tlog::witness::{self, AddCheckpoint, Answer, Known};
 use tlog::{ConsistencyProof, LeafHash, TreeHead, TreeSize, bundle};
 
+mod verdicts;
 mod world;
 
 pub use world::made;
@@ -60,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     ("share", share),
     ("commitment", commitment),
     ("completed", completed),
+    ("verdicts", verdicts::verdicts),
     ("note", note),
     ("policy", policy),
     ("proof_file", proof_file),
