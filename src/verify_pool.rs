@@ -17,7 +17,7 @@ use std::time::Instant;
 use scal3::batch::{Plain, VerifyBatch};
 use scal3::verify::Submitted;
 use tokio::sync::oneshot;
-use verifier::{Choice, Engine, EngineError, Portable};
+use verifier::{Choice, Engine, EngineError, Judge};
 
 use crate::engine::Config;
 use crate::ledger::{Ledger, Lookup, Standing};
@@ -193,7 +193,7 @@ impl Reader {
     pub(crate) fn new(config: &Config, engine: &Arc<Engine>, ledger: &Arc<Ledger>, standing: &Arc<Standing>) -> Reader {
         // Each engine is judged by one that shares nothing with it but the format.
         let judge: Arc<dyn VerifyBatch + Send + Sync> =
-            if engine.name() == "portable" { Arc::new(Plain) } else { Arc::new(Portable) };
+            if engine.name() == "portable" { Arc::new(Plain) } else { Arc::new(Judge) };
         Reader {
             engine: Arc::clone(engine),
             ledger: Arc::clone(ledger),

@@ -94,16 +94,21 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub fn with_key_tables(choice: Choice, keys: usize) -> Result<Engine, EngineError> {
-        let fallback = match choice {
-            Choice::Portable => None,
-            Choice::Auto | Choice::Vector => match (vector(keys), choice) {
-                (Ok(kind), _) => return Ok(Engine { kind, fallback: None }),
-                (Err(Fallback::Unsupported { missing }), Choice::Vector) => {
-                    return Err(EngineError::Unsupported { missing });
-                }
-                (Err(reason), _) => Some(reason),
-            },
-        };
+        match choice {
+            Choice::Portable => Engine::portable(None),
+            Choice::Auto | Choice::Vector => Engine::choose(choice, vector(keys)),
+        }
+    }
+
+    fn choose(choice: Choice, vector: Result<Kind, Fallback>) -> Result<Engine, EngineError> {
+        match (vector, choice) {
+            (Ok(kind), _) => Ok(Engine { kind, fallback: None }),
+            (Err(Fallback::Unsupported { missing }), Choice::Vector) => Err(EngineError::Unsupported { missing }),
+            (Err(reason), _) => Engine::portable(Some(reason)),
+        }
+    }
+
+    fn portable(fallback: Option<Fallback>) -> Result<Engine, EngineError> {
         self_test::run(&Portable)?;
         Ok(Engine { kind: Kind::Portable(Portable), fallback })
     }
@@ -188,6 +193,20 @@ mod tests {
     fn an_engine_is_shared_between_threads() {
         fn shared<T: Send + Sync>() {}
         shared::<Engine>();
+    }
+
+    #[test]
+    fn a_vector_engine_that_errs_is_not_used_and_one_that_is_missing_is_an_error_where_it_was_named() {
+        let missing = Fallback::Unsupported { missing: "AVX-512 IFMA" };
+        let errs = Fallback::SelfTest(WrongAnswer { job: 7 });
+        for (choice, vector) in [(Choice::Auto, missing), (Choice::Auto, errs), (Choice::Vector, errs)] {
+            let engine = Engine::choose(choice, Err(vector)).expect("portable");
+            assert_eq!((engine.name(), engine.fallback()), ("portable", Some(vector)));
+        }
+        let refused = Engine::choose(Choice::Vector, Err(missing)).expect_err("no engine");
+        assert_eq!(refused, EngineError::Unsupported { missing: "AVX-512 IFMA" });
+        let portable = Engine::new(Choice::Portable).expect("portable");
+        assert_eq!((portable.name(), portable.fallback()), ("portable", None));
     }
 
     #[test]
