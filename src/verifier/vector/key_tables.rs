@@ -15,8 +15,10 @@ use scal3::point::Point;
 use super::lanes::LANES;
 use super::table::KnownKey;
 
-/// Marks of keys seen once, for each table.
-const MARKS: usize = 8;
+/// Places for marks of keys seen once, for each table.
+const PLACES: usize = 2;
+/// Marks in one place. Were it one, two keys of one place that come in turn would wipe out each other's mark for ever.
+const MARKS: usize = 4;
 /// How often keys that wait are met before tables are made for fewer than eight of them.
 const PATIENCE: usize = 16;
 
@@ -32,8 +34,8 @@ struct State {
     kept: Vec<Kept>,
     /// Where the next one to go is looked for.
     hand: usize,
-    /// For every mark, the upper half of a hash of the key that left it, and never 0.
-    marks: Vec<u32>,
+    /// For every place the last marks, newest first: each the upper half of a hash of the key that left it, and never 0.
+    marks: Vec<[u32; MARKS]>,
     waiting: Vec<Point>,
     /// How often one of those was met again.
     waited: usize,
@@ -53,7 +55,7 @@ impl KeyTables {
             places: HashMap::new(),
             kept: Vec::new(),
             hand: 0,
-            marks: vec![0; capacity.saturating_mul(MARKS)],
+            marks: vec![[0; MARKS]; capacity.saturating_mul(PLACES)],
             waiting: Vec::new(),
             waited: 0,
         };
@@ -103,7 +105,13 @@ impl State {
     fn is_marked(&mut self, hash: u64) -> bool {
         let mark = (hash >> 32) as u32 | 1;
         let place = hash as u32 as usize % self.marks.len().max(1);
-        self.marks.get_mut(place).is_some_and(|old| std::mem::replace(old, mark) == mark)
+        let Some(marks) = self.marks.get_mut(place) else { return false };
+        if marks.contains(&mark) {
+            return true;
+        }
+        marks.rotate_right(1);
+        marks[0] = mark;
+        false
     }
 
     fn take_waiting(&mut self) -> Vec<Point> {
@@ -175,7 +183,7 @@ mod tests {
 
     #[test]
     fn keys_that_are_met_once_drive_nothing_out() {
-        let tables = KeyTables::new(8);
+        let tables = KeyTables::new(64);
         (0..3).for_each(|_| (1..=8).for_each(|number| _ = meet(&tables, number)));
         (100..2_000).for_each(|number| assert!(!meet(&tables, number)));
         (1..=8).for_each(|number| assert!(meet(&tables, number), "{number}"));
