@@ -51,7 +51,7 @@ pub fn hashes(stage: &Stage, scale: &Scale, figures: &mut Figures) -> Result<(),
     let head = published(&root)?;
     let size = head.size.get();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (mut ours, mut alone, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut alone, mut bare, mut read) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..scale.rounds {
         for (threads, took) in [(cores, &mut ours), (1, &mut alone)] {
             let began = Instant::now();
@@ -60,14 +60,17 @@ pub fn hashes(stage: &Stage, scale: &Scale, figures: &mut Figures) -> Result<(),
             }
             took.push(began.elapsed().as_secs_f64());
         }
+        let began = Instant::now();
         bare.push(hashed(&root, size)?.as_secs_f64());
+        read.push(began.elapsed().as_secs_f64());
     }
-    let (ours, alone, bare) = (median(ours), median(alone), median(bare));
+    let (ours, alone, bare, read) = (median(ours), median(alone), median(bare), median(read));
     figures.set("hash_audit_vs_sha256", bare / ours);
     figures.count("hash_audit_entries", size);
     figures.count("hash_audit_threads", cores);
     figures.count("hash_audit_entries_per_s", rounded(size as f64 / ours));
     figures.count("hash_audit_one_thread_vs_sha256", rounded(bare / alone));
+    figures.count("hash_audit_vs_sha256_of_files", rounded(read / ours));
     stored(&stage.log.data, size, figures);
     Ok(())
 }
