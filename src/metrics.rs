@@ -47,7 +47,8 @@ pub struct EngineMetrics {
     pub round_seconds: Histogram,
     /// Seconds to verify one opening, waiting for a core included.
     pub verify_seconds: Histogram,
-    /// Accepted records that were verified again: `same`, `different` (an alarm), or `skipped` for want of time.
+    /// Accepted records that were verified again: `same`, `different` (an alarm), `skipped` for want of time, or
+    /// `stopped` where the judge failed.
     pub rechecks: IntCounterVec,
     /// The engine that verifies: 1 under its name.
     pub verify_engine: GaugeVec,
