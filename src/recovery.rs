@@ -570,7 +570,8 @@ fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Resu
         })?,
     ];
     say(&verifier);
-    let pool = VerifyPool::start(config.verify.threads, Reader::new(config, &verifier, &ledger, &standing));
+    let pool = VerifyPool::start(config.verify.threads, Reader::new(config, &verifier, &ledger, &standing))
+        .map_err(|e| Fault::storage("starting a thread", e))?;
     Ok(Parts {
         vkey: config.signer.vkey().clone(),
         standing,

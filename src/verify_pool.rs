@@ -91,19 +91,22 @@ pub fn engine(choice: Choice) -> Result<Arc<Engine>, EngineError> {
 }
 
 impl VerifyPool {
-    /// Starts so many threads (0: one per core).
-    pub fn start(threads: usize, reader: Reader) -> VerifyPool {
+    /// Starts so many threads (0: one per core). An error is one of the system, which has no thread for us.
+    pub fn start(threads: usize, reader: Reader) -> std::io::Result<VerifyPool> {
         let threads = if threads == 0 { thread::available_parallelism().map_or(1, usize::from) } else { threads };
         let queue = Arc::new(Queue { state: Mutex::default(), arrived: Condvar::new(), threads });
         let reader = Arc::new(reader);
         let start = |number| {
             let (queue, reader) = (Arc::clone(&queue), Arc::clone(&reader));
             let work = move || while queue.take().map(|batch| reader.answer(batch)).is_some() {};
-            // A system that has no thread for this has none for the engine's either, which has started.
-            thread::Builder::new().name(format!("verify-{number}")).spawn(work).ok()
+            thread::Builder::new().name(format!("verify-{number}")).spawn(work)
         };
-        let threads = (0..threads).filter_map(start).collect();
-        VerifyPool { queue, threads: Mutex::new(threads) }
+        // Dropped with an error, it ends those that have started.
+        let pool = VerifyPool { queue: Arc::clone(&queue), threads: Mutex::default() };
+        for number in 0..threads {
+            pool.threads.lock().unwrap_or_else(PoisonError::into_inner).push(start(number)?);
+        }
+        Ok(pool)
     }
 
     /// Checks the signatures of one opening.
@@ -191,7 +194,7 @@ fn share(waiting: usize, threads: usize) -> usize {
 impl Reader {
     /// A reader of that log's records.
     pub(crate) fn new(config: &Config, engine: &Arc<Engine>, ledger: &Arc<Ledger>, standing: &Arc<Standing>) -> Reader {
-        // Each engine is judged by one that shares nothing with it but the format.
+        // Plain has none of AWS-LC, and the judge none of our own arithmetic.
         let judge: Arc<dyn VerifyBatch + Send + Sync> =
             if engine.name() == "portable" { Arc::new(Plain) } else { Arc::new(Judge) };
         Reader {
@@ -204,16 +207,24 @@ impl Reader {
     }
 
     fn answer(&self, batch: Vec<Waiting>) {
-        let (openings, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.opening, w.reply)).unzip();
-        // A defect that an opening can reach must not end the thread for all that come after it.
-        let Ok(verdicts) = catch_unwind(AssertUnwindSafe(|| self.verify(openings))) else {
-            tracing::error!("verification stopped unexpectedly; its openings are not answered");
+        let openings = batch.iter().map(|waiting| waiting.opening.clone()).collect();
+        if let Some(verdicts) = self.try_verify(openings) {
+            for (Waiting { reply, .. }, verdict) in batch.into_iter().zip(verdicts) {
+                // Whoever no longer waits will ask again.
+                let _ = reply.send(verdict);
+            }
             return;
-        };
-        for (reply, verdict) in replies.into_iter().zip(verdicts) {
-            // Whoever no longer waits will ask again.
-            let _ = reply.send(verdict);
         }
+        // One of them has reached a defect. Its neighbours must not suffer for it, nor those who come after it.
+        tracing::error!("verification stopped unexpectedly; its openings are verified one by one");
+        for Waiting { opening, reply } in batch {
+            let verdict = self.try_verify(vec![opening]).and_then(|mut verdicts| verdicts.pop());
+            let _ = reply.send(verdict.unwrap_or(Err(AppendError::Dead)));
+        }
+    }
+
+    fn try_verify(&self, openings: Vec<Vec<u8>>) -> Option<Vec<Verdict>> {
+        catch_unwind(AssertUnwindSafe(|| self.verify(openings))).ok()
     }
 
     /// The verdict on each, in their order.
