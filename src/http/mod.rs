@@ -16,6 +16,7 @@ mod credentials;
 mod docs;
 mod enrolments;
 mod execution;
+mod hot;
 mod intents;
 mod json;
 mod lifecycle;
@@ -60,6 +61,7 @@ use crate::metrics::Metrics;
 use crate::progress::SignedHead;
 use crate::room::Room;
 use crate::tokens::Tokens;
+use hot::Hot;
 use problem::Error;
 
 /// A log server: an engine, and everything between it and the network. Clones are the same server.
@@ -75,6 +77,7 @@ struct Inner {
     witness_policy: Option<String>,
     tokens: Tokens,
     room: Room,
+    hot: Hot,
     metrics: Metrics,
     heads: ops::HeadClock,
     reads: Arc<Semaphore>,
@@ -100,7 +103,18 @@ impl App {
         let heads = ops::HeadClock::new(&engine.heads());
         let (metrics, reads) = (Metrics::new(), Arc::new(Semaphore::new(READS)));
         App {
-            inner: Arc::new(Inner { engine, authority, config, witness_policy, tokens, room, metrics, heads, reads }),
+            inner: Arc::new(Inner {
+                engine,
+                authority,
+                config,
+                witness_policy,
+                tokens,
+                room,
+                hot: Hot::default(),
+                metrics,
+                heads,
+                reads,
+            }),
         }
     }
 
@@ -196,6 +210,10 @@ impl App {
 
     fn tokens(&self) -> &Tokens {
         &self.inner.tokens
+    }
+
+    fn hot(&self) -> &Hot {
+        &self.inner.hot
     }
 
     fn room(&self) -> &Room {

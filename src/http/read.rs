@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tlog::tile;
 
 use super::App;
+use super::hot::Form;
 use super::problem::Error;
 use crate::history::ReadError;
 
@@ -35,7 +36,10 @@ pub(super) async fn checkpoint(State(app): State<App>, headers: HeaderMap) -> Re
     let Some(note) = app.engine().checkpoint() else {
         return plain(StatusCode::NOT_FOUND, "no checkpoint is published yet");
     };
-    object(&headers, note.to_vec(), HeaderValue::from_static("text/plain; charset=utf-8"), ASK_FIRST, false)
+    match represent(note.to_vec(), false) {
+        Ok(form) => answer(&headers, form, HeaderValue::from_static("text/plain; charset=utf-8"), ASK_FIRST, false),
+        Err(error) => error.into_response(),
+    }
 }
 
 /// A tile of hashes, or a bundle of entries.
@@ -59,8 +63,19 @@ pub(super) async fn tile(State(app): State<App>, uri: Uri, headers: HeaderMap) -
         );
     };
     let entries = matches!(path, tile::Path::Entries(_));
-    match app.blocking(move |engine| Ok(engine.object(&path)?)).await {
-        Ok(bytes) => object(&headers, bytes, HeaderValue::from_static("application/octet-stream"), FOR_EVER, entries),
+    let gzip = entries && accepts_gzip(&headers);
+    let form = match app.hot().get(&path, gzip) {
+        Some(form) => Ok(form),
+        None => {
+            let made = app.blocking(move |engine| represent(engine.object(&path)?, gzip)).await;
+            if let Ok(form) = &made {
+                app.hot().add(path, form.clone());
+            }
+            made
+        }
+    };
+    match form {
+        Ok(form) => answer(&headers, form, HeaderValue::from_static("application/octet-stream"), FOR_EVER, entries),
         Err(Error::Read(error @ ReadError::NotYet { .. })) => plain(StatusCode::NOT_FOUND, &error.to_string()),
         Err(error) => {
             let problem = error.problem();
@@ -79,11 +94,18 @@ pub(super) fn plain(status: StatusCode, text: &str) -> Response {
     (status, headers, format!("{text}\n")).into_response()
 }
 
-fn object(request: &HeaderMap, bytes: Vec<u8>, kind: HeaderValue, cache: HeaderValue, may_gzip: bool) -> Response {
+/// Bytes as they are sent, with their validator.
+fn represent(bytes: Vec<u8>, gzip: bool) -> Result<Form, Error> {
     let digest = hex::encode(&Sha256::digest(&bytes)[..16]);
-    let gzip = may_gzip && accepts_gzip(request);
     // Two representations of one resource need two validators.
     let tag = if gzip { format!("\"{digest}-gzip\"") } else { format!("\"{digest}\"") };
+    let tag = HeaderValue::from_str(&tag).map_err(|error| Error::Internal(error.to_string()))?;
+    let bytes = if gzip { compress(&bytes).map_err(|error| Error::Internal(error.to_string()))? } else { bytes };
+    Ok(Form { bytes: bytes.into(), tag, gzip })
+}
+
+fn answer(request: &HeaderMap, form: Form, kind: HeaderValue, cache: HeaderValue, may_gzip: bool) -> Response {
+    let Form { bytes, tag, gzip } = form;
     let mut headers = HeaderMap::new();
     headers.insert(header::CACHE_CONTROL, cache);
     if may_gzip {
@@ -92,25 +114,15 @@ fn object(request: &HeaderMap, bytes: Vec<u8>, kind: HeaderValue, cache: HeaderV
     let same = request
         .get(header::IF_NONE_MATCH)
         .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| v.split(',').any(|t| t.trim() == tag || t.trim() == "*"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(header::ETAG, tag);
-    }
+        .is_some_and(|v| v.split(',').any(|t| t.trim().as_bytes() == tag.as_bytes() || t.trim() == "*"));
+    headers.insert(header::ETAG, tag);
     if same {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     headers.insert(header::CONTENT_TYPE, kind);
-    let bytes = if gzip {
-        match compress(&bytes) {
-            Ok(smaller) => {
-                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                smaller
-            }
-            Err(error) => return Error::Internal(error.to_string()).into_response(),
-        }
-    } else {
-        bytes
-    };
+    if gzip {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     (StatusCode::OK, headers, bytes).into_response()
 }
 
