@@ -46,9 +46,9 @@ impl Recheck {
     }
 
     /// Whether the next record is one of those.
-    pub fn sample(&self) -> Option<()> {
+    pub fn takes_next(&self) -> bool {
         let before = self.seen.fetch_add(1, Ordering::Relaxed);
-        self.chance.hash_one(before).is_multiple_of(self.one_in).then_some(())
+        self.chance.hash_one(before).is_multiple_of(self.one_in)
     }
 
     /// Hands over records that were accepted.
@@ -130,7 +130,7 @@ mod tests {
         let before = different();
         let (asked, heard) = std::sync::mpsc::channel();
         let recheck = Recheck::start(3, Arc::new(Refuses(asked))).expect("a thread");
-        let sampled = (0..30_000).filter_map(|_| recheck.sample()).count();
+        let sampled = (0..30_000).filter(|_| recheck.takes_next()).count();
         assert!((9_000..11_000).contains(&sampled), "{sampled} of 30,000");
         recheck.submit(vec![job(), job()]);
         recheck.submit(Vec::new());

@@ -11,14 +11,13 @@
 
 use scal3::Change;
 use scal3::attempts::{Attempt, Attempts};
-use scal3::batch::{Job, VerifyBatch};
 use scal3::credential::{Credential, CredentialError};
 use scal3::event::Detail;
 use scal3::index_key::StreamKey;
 use scal3::key_change::KeyChange;
 use scal3::keys::KeyRefusal;
 use scal3::state::{IssueError, Status, TransitionError};
-use scal3::verify::{Bound, Refusal, Signed, Submitted, check_batch};
+use scal3::verify::{Refusal, Signed};
 use tlog::proof::InclusionProof;
 use tlog::tree::LeafIndex;
 use tlog::{Hash, LeafHash};
@@ -144,32 +143,8 @@ impl Allowance {
     }
 }
 
-/// An opening with the keys that its record claims: parsed, and not verified yet.
-#[derive(Debug)]
-pub struct Claimed {
-    bound: Bound,
-    opening: Vec<u8>,
-}
-
-impl Claimed {
-    /// Takes the keys from the credential that the record names. `submitted` must have been parsed from `opening`.
-    pub(crate) fn new(
-        opening: Vec<u8>,
-        submitted: Submitted,
-        credential: &Credential,
-        origin: &str,
-    ) -> Result<Claimed, Refusal> {
-        Ok(Claimed { bound: submitted.bind(credential, origin)?, opening })
-    }
-
-    /// The signatures to verify.
-    pub fn job(&self) -> &Job {
-        self.bound.job()
-    }
-}
-
-/// An opening whose record's signatures verified: the bytes, and what they were found to be. Only
-/// [`Verified::check_batch`] makes one, so the bytes that are stored are the bytes that were checked.
+/// An opening whose record's signatures verified: the bytes, and what they were found to be. Only the verification pool
+/// makes one, so the bytes that are stored are the bytes that were checked.
 #[derive(Debug)]
 pub struct Verified {
     signed: Signed,
@@ -177,12 +152,9 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Makes the checks that are left of those that are the same at every place in the log: binding, device, joint,
-    /// evidence. One verdict for each, in their order.
-    pub fn check_batch(engine: &impl VerifyBatch, claimed: Vec<Claimed>) -> Vec<Result<Verified, AppendError>> {
-        let (bounds, openings): (Vec<_>, Vec<_>) = claimed.into_iter().map(|c| (c.bound, c.opening)).unzip();
-        let verdicts = check_batch(engine, bounds).into_iter().zip(openings);
-        verdicts.map(|(signed, opening)| Ok(Verified { signed: signed?, opening })).collect()
+    /// `signed` must be what this very opening was parsed to.
+    pub(crate) fn of(signed: Signed, opening: Vec<u8>) -> Verified {
+        Verified { signed, opening }
     }
 
     /// What was found.

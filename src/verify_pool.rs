@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use scal3::batch::{Plain, VerifyBatch};
-use scal3::verify::Submitted;
+use scal3::verify::{Bound, Signed, Submitted, check_batch};
 use tokio::sync::oneshot;
 use verifier::{Choice, Engine, EngineError, Judge};
 
@@ -23,7 +23,7 @@ use crate::engine::Config;
 use crate::ledger::{Ledger, Lookup, Standing};
 use crate::metrics;
 use crate::recheck::Recheck;
-use crate::submission::{AppendError, BodyRefusal, Claimed, Verified};
+use crate::submission::{AppendError, BodyRefusal, Verified};
 
 /// The most openings that one thread takes at a time: a batch fills every lane of the engine, and is short enough for whoever
 /// comes behind it.
@@ -124,8 +124,8 @@ impl VerifyPool {
         let mut verdicts = Vec::with_capacity(replies.len());
         for reply in replies {
             verdicts.push(reply.await.unwrap_or(Err(AppendError::Dead)));
+            metrics::engine().verify_seconds.observe(began.elapsed().as_secs_f64());
         }
-        metrics::engine().verify_seconds.observe(began.elapsed().as_secs_f64());
         verdicts
     }
 
@@ -156,16 +156,18 @@ impl Queue {
 
     /// Puts openings behind what waits; nothing where the pool is closed.
     fn put(&self, openings: Vec<Vec<u8>>) -> Option<Vec<oneshot::Receiver<Verdict>>> {
-        let mut replies = Vec::with_capacity(openings.len());
+        let (waiting, replies): (Vec<_>, Vec<_>) = openings
+            .into_iter()
+            .map(|opening| {
+                let (reply, verdict) = oneshot::channel();
+                (Waiting { opening, reply }, verdict)
+            })
+            .unzip();
         let mut state = self.lock();
         if state.closed {
             return None;
         }
-        for opening in openings {
-            let (reply, verdict) = oneshot::channel();
-            state.waiting.push_back(Waiting { opening, reply });
-            replies.push(verdict);
-        }
+        state.waiting.extend(waiting);
         let wanted = state.waiting.len().div_ceil(LEAST).min(self.threads);
         drop(state);
         (0..wanted).for_each(|_| self.arrived.notify_one());
@@ -207,42 +209,38 @@ impl Reader {
     }
 
     fn answer(&self, batch: Vec<Waiting>) {
-        let openings = batch.iter().map(|waiting| waiting.opening.clone()).collect();
-        if let Some(verdicts) = self.try_verify(openings) {
-            for (Waiting { reply, .. }, verdict) in batch.into_iter().zip(verdicts) {
-                // Whoever no longer waits will ask again.
-                let _ = reply.send(verdict);
-            }
+        if let Some(verdicts) = self.try_verify(&batch) {
+            batch.into_iter().zip(verdicts).for_each(|(waiting, verdict)| waiting.answer(verdict));
             return;
         }
         // One of them has reached a defect. Its neighbours must not suffer for it, nor those who come after it.
         tracing::error!("verification stopped unexpectedly; its openings are verified one by one");
-        for Waiting { opening, reply } in batch {
-            let verdict = self.try_verify(vec![opening]).and_then(|mut verdicts| verdicts.pop());
-            let _ = reply.send(verdict.unwrap_or(Err(AppendError::Dead)));
+        for waiting in batch {
+            let verdict = self.try_verify(std::slice::from_ref(&waiting)).and_then(|mut verdicts| verdicts.pop());
+            waiting.answer(verdict.unwrap_or(Err(AppendError::Dead)));
         }
     }
 
-    fn try_verify(&self, openings: Vec<Vec<u8>>) -> Option<Vec<Verdict>> {
-        catch_unwind(AssertUnwindSafe(|| self.verify(openings))).ok()
+    fn try_verify(&self, batch: &[Waiting]) -> Option<Vec<Result<Signed, AppendError>>> {
+        catch_unwind(AssertUnwindSafe(|| self.verify(batch))).ok()
     }
 
     /// The verdict on each, in their order.
-    pub fn verify(&self, openings: Vec<Vec<u8>>) -> Vec<Verdict> {
-        let (mut verdicts, mut claimed, mut jobs) = (Vec::with_capacity(openings.len()), Vec::new(), Vec::new());
-        for opening in openings {
-            verdicts.push(match self.claim(opening) {
+    fn verify(&self, batch: &[Waiting]) -> Vec<Result<Signed, AppendError>> {
+        let (mut refused, mut claimed, mut jobs) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+        for Waiting { opening, .. } in batch {
+            refused.push(match self.claim(opening) {
                 Ok(claim) => {
-                    jobs.extend(
-                        self.recheck.as_ref().and_then(Recheck::sample).map(|()| (claimed.len(), claim.job().clone())),
-                    );
+                    if self.recheck.as_ref().is_some_and(Recheck::takes_next) {
+                        jobs.push((claimed.len(), claim.job().clone()));
+                    }
                     claimed.push(claim);
                     None
                 }
                 Err(refused) => Some(refused),
             });
         }
-        let judged = Verified::check_batch(&*self.engine, claimed);
+        let judged = check_batch(&*self.engine, claimed);
         if let Some(recheck) = &self.recheck {
             jobs.retain(|(at, _)| judged.get(*at).is_some_and(Result::is_ok));
             recheck.submit(jobs.into_iter().map(|(_, job)| job).collect());
@@ -250,22 +248,29 @@ impl Reader {
         let mut judged = judged.into_iter();
         let next = |refused| match refused {
             Some(refused) => Err(refused),
-            None => judged.next().unwrap_or(Err(AppendError::Dead)),
+            None => judged.next().map_or(Err(AppendError::Dead), |verdict| Ok(verdict?)),
         };
-        verdicts.into_iter().map(next).collect()
+        refused.into_iter().map(next).collect()
     }
 
     /// Parses an opening and finds its keys.
-    fn claim(&self, opening: Vec<u8>) -> Result<Claimed, AppendError> {
+    fn claim(&self, opening: &[u8]) -> Result<Bound, AppendError> {
         let limit = self.opening_bytes;
         if opening.len() > limit {
             return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
         }
-        let submitted = Submitted::parse(&opening)?;
+        let submitted = Submitted::parse(opening)?;
         let id = submitted.credential_id();
         let state = self.ledger.credential(&id).map_err(|_| AppendError::Dead)?;
         let state = state.ok_or(AppendError::UnknownCredential(id))?;
-        Ok(Claimed::new(opening, submitted, state.credential(), self.standing.origin())?)
+        Ok(submitted.bind(state.credential(), self.standing.origin())?)
+    }
+}
+
+impl Waiting {
+    fn answer(self, verdict: Result<Signed, AppendError>) {
+        // Whoever no longer waits will ask again.
+        let _ = self.reply.send(verdict.map(|signed| Verified::of(signed, self.opening)));
     }
 }
 

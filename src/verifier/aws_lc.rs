@@ -1,8 +1,8 @@
-//! R = zG − cQ by AWS-LC: the one computation for which its safe interface, aws-lc-rs, has no function.
+//! R = uG + vQ by AWS-LC: the one computation for which its safe interface, aws-lc-rs, has no function.
 //!
 //! ```text
 //! key (tag 04, 65 bytes) ─ EC_POINT_oct2point ─▶ Q ┐
-//! z, n − c (32 bytes)    ─ BN_bin2bn          ─▶   ├─ EC_POINT_mul ─▶ R ─ EC_POINT_point2oct ─▶ tag 04, 65 bytes
+//! u, v (32 bytes)        ─ BN_bin2bn          ─▶   ├─ EC_POINT_mul ─▶ R ─ EC_POINT_point2oct ─▶ tag 04, 65 bytes
 //!                          EC_group_p256      ─▶ G ┘
 //! ```
 //! <https://github.com/aws/aws-lc/blob/main/include/openssl/ec.h>. The bindings are those of the aws-lc-sys that aws-lc-rs
