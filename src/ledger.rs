@@ -18,7 +18,7 @@ use scal3::state::CredentialState;
 use tlog::Hash;
 use tlog::tree::LeafIndex;
 
-use crate::credentials::Credentials;
+use crate::lately::Lately;
 use crate::sequencer::Committed;
 use crate::store::view::{View, ViewError};
 use crate::submission::{AppendError, CredentialRefusal};
@@ -202,11 +202,16 @@ impl Standing {
     }
 }
 
+/// How many credentials are kept parsed, in each of two generations.
+const CREDENTIALS: usize = 8192;
+
 /// The state of one log.
 pub struct Ledger {
     view: Arc<dyn View>,
     overlay: RwLock<Overlay>,
-    credentials: Credentials,
+    /// Those that were read lately, by their bytes. To read one takes two square roots, longer than to verify a signature in
+    /// a batch, and each record needs its credential twice.
+    credentials: Lately<Box<[u8]>, Arc<Credential>>,
 }
 
 /// What the committed rounds say that the view does not say yet.
@@ -219,7 +224,7 @@ struct Overlay {
 impl Ledger {
     /// The state as the view has it.
     pub fn new(view: Arc<dyn View>) -> Ledger {
-        Ledger { view, overlay: RwLock::default(), credentials: Credentials::default() }
+        Ledger { view, overlay: RwLock::default(), credentials: Lately::of(CREDENTIALS) }
     }
 
     /// A round has been committed: from now on it is part of the state.
@@ -269,6 +274,11 @@ impl Lookup for Ledger {
     }
 
     fn read_credential(&self, bytes: &[u8]) -> Result<Arc<Credential>, CredentialError> {
-        self.credentials.read(bytes)
+        if let Some(known) = self.credentials.get(bytes) {
+            return Ok(known);
+        }
+        let credential = Arc::new(Credential::from_own_store(bytes)?);
+        self.credentials.add(bytes.into(), Arc::clone(&credential), 1);
+        Ok(credential)
     }
 }

@@ -12,7 +12,7 @@ pub mod submission;
 pub mod verify_pool;
 
 // What the log decides: pure, given the state, the time and the randomness.
-pub mod credentials;
+pub mod lately;
 pub mod ledger;
 pub mod round;
 

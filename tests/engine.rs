@@ -944,17 +944,6 @@ async fn a_rebuild_verifies_every_record_in_portions() {
     engine.shutdown().await;
 }
 
-#[test]
-fn a_credential_is_read_once_while_it_is_asked_for() {
-    let bytes = |name: &str| Person::new(name, P1).credential_bytes();
-    let (kept, first) = (solelog::credentials::Credentials::default(), bytes("Ada"));
-    let read = kept.read(&first).unwrap();
-    assert_eq!(read.as_bytes(), first);
-    assert!(std::sync::Arc::ptr_eq(&read, &kept.read(&first).unwrap()));
-    assert!(!std::sync::Arc::ptr_eq(&read, &kept.read(&bytes("Ben")).unwrap()));
-    assert!(kept.read(&first[1..]).is_err());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_that_are_verified_together_each_has_its_own_verdict() {
     let rig = Rig::new();

@@ -16,7 +16,6 @@ mod credentials;
 mod docs;
 mod enrolments;
 mod execution;
-mod hot;
 mod intents;
 mod json;
 mod lifecycle;
@@ -46,7 +45,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64ct::{Base64, Encoding as _};
 use serde::de::DeserializeOwned;
-use tlog::{Hash, LeafIndex, TreeSize};
+use tlog::{Hash, LeafIndex, TreeSize, tile};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -57,12 +56,13 @@ use utoipa_axum::routes;
 use crate::authority::Authority;
 use crate::config::{Access, Config};
 use crate::engine::Engine;
+use crate::lately::Lately;
 use crate::metrics::Metrics;
 use crate::progress::SignedHead;
 use crate::room::Room;
 use crate::tokens::Tokens;
-use hot::Hot;
 use problem::Error;
+use read::Form;
 
 /// A log server: an engine, and everything between it and the network. Clones are the same server.
 #[derive(Clone)]
@@ -77,11 +77,14 @@ struct Inner {
     witness_policy: Option<String>,
     tokens: Tokens,
     room: Room,
-    hot: Hot,
+    hot: Lately<(tile::Path, bool), Form>,
     metrics: Metrics,
     heads: ops::HeadClock,
     reads: Arc<Semaphore>,
 }
+
+/// Bytes of tiles and bundles that are kept as they are answered, in each of two generations.
+const HOT: usize = 8 << 20;
 
 /// Reads of the disk at a time. More would only queue, where nothing bounds them.
 const READS: usize = 64;
@@ -110,7 +113,7 @@ impl App {
                 witness_policy,
                 tokens,
                 room,
-                hot: Hot::default(),
+                hot: Lately::of(HOT),
                 metrics,
                 heads,
                 reads,
@@ -212,7 +215,7 @@ impl App {
         &self.inner.tokens
     }
 
-    fn hot(&self) -> &Hot {
+    fn hot(&self) -> &Lately<(tile::Path, bool), Form> {
         &self.inner.hot
     }
 

@@ -5,6 +5,7 @@
 
 use std::io::Write as _;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,6 @@ use sha2::{Digest as _, Sha256};
 use tlog::tile;
 
 use super::App;
-use super::hot::Form;
 use super::problem::Error;
 use crate::history::ReadError;
 
@@ -64,12 +64,12 @@ pub(super) async fn tile(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     };
     let entries = matches!(path, tile::Path::Entries(_));
     let gzip = entries && accepts_gzip(&headers);
-    let form = match app.hot().get(&path, gzip) {
+    let form = match app.hot().get(&(path, gzip)) {
         Some(form) => Ok(form),
         None => {
             let made = app.blocking(move |engine| represent(engine.object(&path)?, gzip)).await;
             if let Ok(form) = &made {
-                app.hot().add(path, form.clone());
+                app.hot().add((path, gzip), form.clone(), form.bytes.len());
             }
             made
         }
@@ -92,6 +92,14 @@ pub(super) fn plain(status: StatusCode, text: &str) -> Response {
         (header::CACHE_CONTROL, ASK_FIRST),
     ];
     (status, headers, format!("{text}\n")).into_response()
+}
+
+/// An object as it is sent. Neither its validator nor its compressed form ever changes, so what many ask for is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    bytes: Bytes,
+    tag: HeaderValue,
+    gzip: bool,
 }
 
 /// Bytes as they are sent, with their validator.
