@@ -203,6 +203,11 @@ impl Config {
         self.keys.log.clone().unwrap_or_else(|| self.key_folder().join(keys::folder::LOG))
     }
 
+    /// Where its outgoing key lies while a rotation lasts: `log.old.key` beside `log.key`.
+    pub fn outgoing_log_key(&self) -> PathBuf {
+        self.log_key().with_extension("old.key")
+    }
+
     /// Where the provider's keys lie.
     pub fn key_folder(&self) -> PathBuf {
         self.keys.folder.clone().unwrap_or_else(|| self.data.join("keys"))

@@ -22,6 +22,7 @@ use tlog::witness::{self, AddCheckpoint};
 
 use crate::history::History;
 use crate::progress::SignedHead;
+use crate::signers::Signers;
 
 /// The most bytes of an answer that are read.
 const ANSWER_BYTES: usize = 128 << 10;
@@ -150,7 +151,7 @@ impl Witness {
     }
 
     /// What it last cosigned for this log. An answer without our own signature is no answer.
-    pub async fn last(&self, origin: &Origin, log: &Vkey) -> Result<Last, String> {
+    pub async fn last(&self, origin: &Origin, log: &Signers) -> Result<Last, String> {
         let url = format!("{}/{}/checkpoint", self.url, origin.hash());
         let response = self.http.get(url).send().await.map_err(|e| e.without_url().to_string())?;
         match response.status() {
@@ -159,7 +160,7 @@ impl Witness {
             other => return Err(format!("it answered {other}")),
         }
         let note = Note::parse(&read(response).await?).map_err(|e| e.to_string())?;
-        note.open(std::slice::from_ref(log)).map_err(|e| format!("what it shows is not signed by this log: {e}"))?;
+        note.open(log.vkeys()).map_err(|e| format!("what it shows is not signed by this log: {e}"))?;
         let checkpoint = Checkpoint::parse_text(note.text()).map_err(|e| e.to_string())?;
         if checkpoint.origin != *origin {
             return Err("it shows another log's checkpoint".to_owned());

@@ -23,13 +23,14 @@ use scal3::erasure::Erasure;
 use scal3::event::{Detail, Event};
 use scal3::genesis::Genesis;
 use scal3::index_key::{Space, StreamKey};
-use scal3::keys::Keys;
+use scal3::key_change::{Role, SignedKey};
+use scal3::keys::{KeyRefusal, Keys};
 use scal3::opening::OtherOpening;
 use scal3::outcome::Outcome;
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::status::{Change, StatusChange};
-use tlog::key::{Signer, Vkey};
+use tlog::key::Vkey;
 use tlog::policy::Policy;
 use tlog::proof::{ConsistencyProof, InclusionProof};
 use tlog::tree::{LeafIndex, TreeSize};
@@ -45,6 +46,7 @@ use crate::progress::{Fault, Heads, Progress, SignedHead, State};
 use crate::recovery::{self, CreateError, OpenError};
 use crate::round::{Ask, Candidate, Draw, Placed, Target, credential_of};
 use crate::sequencer::{self, Waiting};
+use crate::signers::Signers;
 use crate::store::disk::{self, Disk};
 use crate::store::journal;
 use crate::submission::{
@@ -56,8 +58,8 @@ use crate::verify_pool::VerifyPool;
 pub struct Config {
     /// The folder of the log.
     pub dir: PathBuf,
-    /// The log's own key. Its name is the origin.
-    pub signer: Arc<Signer>,
+    /// The log's own keys. Their name is the origin.
+    pub signers: Arc<Signers>,
     /// The witnesses and the quorum a checkpoint needs before it is published. None: the log publishes what it signs.
     pub witnesses: Option<Policy>,
     /// Where the log remembers, outside its folder, what it has signed. With a witness quorum the witnesses remember.
@@ -97,10 +99,10 @@ impl Default for Verify {
 
 impl Config {
     /// The defaults of DESIGN §15, on the real disk and the machine's clock.
-    pub fn new(dir: impl Into<PathBuf>, signer: Signer) -> Config {
+    pub fn new(dir: impl Into<PathBuf>, signers: impl Into<Signers>) -> Config {
         Config {
             dir: dir.into(),
-            signer: Arc::new(signer),
+            signers: Arc::new(signers.into()),
             witnesses: None,
             high_water: None,
             limits: Limits::default(),
@@ -198,7 +200,7 @@ pub struct Engine {
 
 /// What a started engine is made of.
 pub(crate) struct Parts {
-    pub vkey: Vkey,
+    pub signers: Arc<Signers>,
     pub standing: Arc<Standing>,
     pub ledger: Arc<Ledger>,
     pub history: Arc<History>,
@@ -217,7 +219,7 @@ pub(crate) struct Parts {
 
 /// What all handles share. The threads hold only the parts they use, so the last handle dropped ends them.
 struct Shared {
-    vkey: Vkey,
+    signers: Arc<Signers>,
     standing: Arc<Standing>,
     ledger: Arc<Ledger>,
     history: Arc<History>,
@@ -246,7 +248,7 @@ impl Drop for Shared {
 impl From<Parts> for Shared {
     fn from(parts: Parts) -> Shared {
         Shared {
-            vkey: parts.vkey,
+            signers: parts.signers,
             standing: parts.standing,
             ledger: parts.ledger,
             history: parts.history,
@@ -425,7 +427,12 @@ impl Engine {
 
     /// The log's key, as others pin it.
     pub fn vkey(&self) -> &Vkey {
-        &self.shared.vkey
+        self.shared.signers.vkey()
+    }
+
+    /// All keys that sign its checkpoints; in front that one, behind it the outgoing one while a rotation lasts.
+    pub fn vkeys(&self) -> &[Vkey] {
+        self.shared.signers.vkeys()
     }
 
     /// What holds for the whole log: origin, issuing keys, the policy in force.
@@ -614,6 +621,11 @@ impl Shared {
                 (Ask::About(about), bytes)
             }
             Submission::KeyChange(change) => {
+                // Heads are signed with both from the very round that says so: nobody is left with a key that goes.
+                let signs = |key: &SignedKey| self.signers.has(&key.key);
+                if change.role == Role::Log && !(signs(&change.new) && change.old.as_ref().is_some_and(signs)) {
+                    return Err(AppendError::KeyChange(KeyRefusal::NotInForce));
+                }
                 let bytes = change.to_bytes().len();
                 (Ask::KeyChange(change), bytes)
             }

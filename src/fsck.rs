@@ -197,13 +197,13 @@ fn checkpoint(config: &Config, found: &Found, report: &mut Report) -> Result<(),
         }
     };
     match Checkpoint::parse_text(note.text()) {
-        Ok(checkpoint) if checkpoint.origin.as_str() == config.signer.vkey().name().as_str() => {
+        Ok(checkpoint) if checkpoint.origin.as_str() == config.signers.name().as_str() => {
             report.published = Some(checkpoint.head);
         }
         Ok(checkpoint) => report.wrong("checkpoint", format!("it is of another log: {}", checkpoint.origin)),
         Err(e) => report.wrong("checkpoint", e),
     }
-    if let Err(e) = note.open(std::slice::from_ref(config.signer.vkey())) {
+    if let Err(e) = note.open(config.signers.vkeys()) {
         report.wrong("checkpoint", format!("not signed by this log's key: {e}"));
     }
     if let Some(policy) = &config.witnesses {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tlog::checkpoint::{Checkpoint, Origin};
-use tlog::key::Vkey;
 use tlog::note::Note;
 use tlog::policy::Policy;
 use tlog::tree::TreeHead;
@@ -20,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::cosign::{Last, Witness};
 use crate::history::History;
 use crate::publisher::contradiction;
+use crate::signers::Signers;
 use crate::store::disk::{Disk, DiskError};
 
 /// How long to wait before the silent witnesses are asked again.
@@ -62,7 +62,7 @@ pub async fn ask_witnesses(
     witnesses: Vec<Witness>,
     history: &History,
     origin: &Origin,
-    vkey: &Vkey,
+    signers: &Arc<Signers>,
     patience: Duration,
     published: Option<&Note>,
 ) -> Result<Vec<Witness>, GuardError> {
@@ -77,9 +77,9 @@ pub async fn ask_witnesses(
     loop {
         let mut asking = JoinSet::new();
         for witness in silent.drain(..) {
-            let (origin, vkey) = (origin.clone(), vkey.clone());
+            let (origin, signers) = (origin.clone(), Arc::clone(signers));
             asking.spawn(async move {
-                let last = witness.last(&origin, &vkey).await;
+                let last = witness.last(&origin, &signers).await;
                 (witness, last)
             });
         }
@@ -147,13 +147,13 @@ fn real(path: &Path) -> PathBuf {
 pub struct HighWater {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    vkey: Vkey,
+    signers: Arc<Signers>,
 }
 
 impl HighWater {
     /// A high-water file at that path.
-    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, vkey: Vkey) -> HighWater {
-        HighWater { disk, path, vkey }
+    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, signers: Arc<Signers>) -> HighWater {
+        HighWater { disk, path, signers }
     }
 
     /// Compares the disk with what the file remembers.
@@ -188,7 +188,7 @@ impl HighWater {
             None => return Ok(None),
         };
         let note = Note::parse(&bytes).map_err(|e| wrong(e.to_string()))?;
-        note.open(std::slice::from_ref(&self.vkey)).map_err(|e| wrong(format!("not signed by this log: {e}")))?;
+        note.open(self.signers.vkeys()).map_err(|e| wrong(format!("not signed by this log: {e}")))?;
         let checkpoint = Checkpoint::parse_text(note.text()).map_err(|e| wrong(e.to_string()))?;
         Ok(Some(checkpoint.head))
     }

@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 
 use tlog::bundle;
 use tlog::checkpoint::{Checkpoint, Origin};
-use tlog::key::Signer;
-use tlog::note::Note;
 use tlog::tile::{EntriesPath, Path};
 
 use crate::engine::Config;
@@ -30,6 +28,7 @@ use crate::memory::Memory;
 use crate::progress::{Fault, Progress, SignedHead};
 use crate::round::Tip;
 use crate::sequencer::Committed;
+use crate::signers::Signers;
 use crate::store::StoreError;
 use crate::store::objects::ObjectError;
 use crate::store::view::{self, ViewError};
@@ -46,7 +45,7 @@ pub struct Integrator {
     pub folder: Arc<Folder>,
     ledger: Arc<Ledger>,
     history: Arc<History>,
-    signer: Arc<Signer>,
+    signers: Arc<Signers>,
     high_water: Option<HighWater>,
     /// Whether a signed head is published as it is: no quorum is asked for.
     publishes: bool,
@@ -84,12 +83,12 @@ impl Integrator {
         edge: RightEdge,
     ) -> Integrator {
         let high_water =
-            |path: &PathBuf| HighWater::new(Arc::clone(&config.disk), path.clone(), config.signer.vkey().clone());
+            |path: &PathBuf| HighWater::new(Arc::clone(&config.disk), path.clone(), Arc::clone(&config.signers));
         Integrator {
             folder,
             ledger,
             history,
-            signer: Arc::clone(&config.signer),
+            signers: Arc::clone(&config.signers),
             high_water: config.high_water.as_ref().map(high_water),
             publishes: !config.asks_for_quorum(),
             interval: config.pace.head_interval,
@@ -279,7 +278,7 @@ impl Integrator {
     /// Signs the head of what is readable now. The high-water file has it before anyone else.
     pub fn sign(&self, origin: &Origin) -> Result<SignedHead, Fault> {
         let text = Checkpoint::new(origin.clone(), self.edge.head).to_text();
-        let note = Note::sign(&text, &self.signer).map_err(|e| Fault::storage("signing a checkpoint", e))?.to_bytes();
+        let note = self.signers.sign(&text).map_err(|e| Fault::storage("signing a checkpoint", e))?.to_bytes();
         if let Some(high_water) = &self.high_water {
             let full = |e: &StoreError| !e.is_fatal();
             let raise = || high_water.raise(&note).map_err(StoreError::from);

@@ -34,6 +34,7 @@ pub mod guard;
 pub mod memory;
 pub mod rebuild;
 pub mod recovery;
+pub mod signers;
 
 // What reads everything again.
 pub mod fsck;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tlog::checkpoint::Origin;
-use tlog::key::Vkey;
 use tlog::note::{Note, SignatureLine};
 use tlog::policy::Policy;
 use tokio::sync::{mpsc, watch};
@@ -23,6 +22,7 @@ use crate::cosign::{Answer, Last, Witness};
 use crate::history::History;
 use crate::integrator::patiently;
 use crate::progress::{Fault, Progress, SignedHead, State};
+use crate::signers::Signers;
 use crate::store::objects::{ObjectError, Objects};
 
 /// How long a witness that failed is left alone; doubled each time, up to the second figure.
@@ -40,8 +40,8 @@ pub struct Publisher {
     pub policy: Policy,
     /// The witnesses it names.
     pub witnesses: Vec<Witness>,
-    /// The log's key.
-    pub vkey: Vkey,
+    /// The log's keys.
+    pub signers: Arc<Signers>,
     /// The log's origin.
     pub origin: Origin,
     /// How long a candidate waits for its quorum before a newer one takes its place.
@@ -67,7 +67,7 @@ impl Publisher {
                 results: results.clone(),
                 progress: Arc::clone(&self.progress),
                 history: Arc::clone(&self.history),
-                vkey: self.vkey.clone(),
+                signers: Arc::clone(&self.signers),
                 origin: self.origin.clone(),
             };
             workers.spawn(worker.run());
@@ -168,7 +168,7 @@ struct Worker {
     results: mpsc::Sender<Cosigned>,
     progress: Arc<Progress>,
     history: Arc<History>,
-    vkey: Vkey,
+    signers: Arc<Signers>,
     origin: Origin,
 }
 
@@ -224,7 +224,7 @@ impl Worker {
 
     /// Looks at what the witness holds: a head with our signature that is not on our history ends this log.
     async fn fork(&self) -> Option<Fault> {
-        let last = self.witness.last(&self.origin, &self.vkey).await.ok()?;
+        let last = self.witness.last(&self.origin, &self.signers).await.ok()?;
         contradiction(&last, &self.history).map(|what| Fault::Forked { witness: self.witness.name().to_owned(), what })
     }
 }

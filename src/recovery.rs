@@ -157,6 +157,11 @@ pub enum OpenError {
         /// The log's.
         origin: String,
     },
+    /// An entry of the log names another key than those that are here.
+    #[error(
+        "the log's entries have put another key in this one's place. Where `solelog rotate log` was interrupted, run it again; else bring the newest key folder"
+    )]
+    OtherKey,
     /// The policy does not fit this log.
     #[error("the witness policy: {0}")]
     Policy(&'static str),
@@ -205,7 +210,7 @@ pub enum PublishedError {
 /// Makes a new log: writes its genesis as the first round. Nothing is signed.
 pub fn create(config: &Config, genesis: &Genesis) -> Result<(), CreateError> {
     let origin = Origin::new(&genesis.origin)?;
-    let key = config.signer.vkey().name().as_str();
+    let key = config.signers.name().as_str();
     if key != origin.as_str() {
         return Err(CreateError::KeyName { key: key.to_owned(), origin: genesis.origin.clone() });
     }
@@ -301,9 +306,13 @@ fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -
 
     let standing = Arc::new(read_genesis(&history)?);
     let origin = Origin::new(standing.origin()).map_err(|_| OpenError::Genesis)?;
-    let key = config.signer.vkey().name().as_str();
+    let key = config.signers.name().as_str();
     if key != origin.as_str() {
         return Err(OpenError::KeyName { key: key.to_owned(), origin: standing.origin().to_owned() });
+    }
+    let keys = standing.keys(&*ledger)?;
+    if !config.signers.are_in_force(&keys) {
+        return Err(OpenError::OtherKey);
     }
     let published = match checkpoint {
         Some((head, note)) => on_history(config, &history, head, note)?,
@@ -343,7 +352,7 @@ fn read_tail(found: &Found, memory: &Memory) -> Result<(Scan, Vec<Record>), Open
 /// The published checkpoint, signed by this log.
 fn read_checkpoint(config: &Config, bytes: Vec<u8>) -> Result<(TreeHead, Vec<u8>), PublishedError> {
     let note = Note::parse(&bytes)?;
-    note.open(std::slice::from_ref(config.signer.vkey()))?;
+    note.open(config.signers.vkeys())?;
     Ok((Checkpoint::parse_text(note.text())?.head, bytes))
 }
 
@@ -494,13 +503,13 @@ fn read_back(history: &History, from: u64) -> Result<(), OpenError> {
 
 /// Asks those outside the folder whether it is the newest there is.
 async fn guard(recovered: &Recovered, config: &Config) -> Result<Vec<Witness>, OpenError> {
-    let vkey = config.signer.vkey();
+    let signers = &config.signers;
     if let Some(path) = &config.high_water {
-        HighWater::new(Arc::clone(&config.disk), path.clone(), vkey.clone())
+        HighWater::new(Arc::clone(&config.disk), path.clone(), Arc::clone(signers))
             .check(&recovered.history, recovered.published.is_some())?;
     }
     let Some(policy) = config.witnesses.as_ref().filter(|p| !p.quorum_is_none()) else { return Ok(Vec::new()) };
-    if !policy.logs().iter().any(|log| log.vkey == *vkey) {
+    if !policy.logs().iter().any(|log| signers.vkeys().contains(&log.vkey)) {
         return Err(OpenError::Policy("it does not name this log's key"));
     }
     if !policy.quorums_overlap() {
@@ -516,7 +525,7 @@ async fn guard(recovered: &Recovered, config: &Config) -> Result<Vec<Witness>, O
     let patience = config.pace.guard_timeout;
     let published = recovered.published.as_ref().and_then(|head| Note::parse(&head.note).ok());
     let (history, origin) = (&recovered.history, &recovered.origin);
-    Ok(guard::ask_witnesses(policy, witnesses, history, origin, vkey, patience, published.as_ref()).await?)
+    Ok(guard::ask_witnesses(policy, witnesses, history, origin, signers, patience, published.as_ref()).await?)
 }
 
 /// Signs the first head, and starts the threads and the task.
@@ -557,7 +566,7 @@ fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Resu
         objects: Arc::clone(&folder.objects),
         policy: policy.clone(),
         witnesses,
-        vkey: config.signer.vkey().clone(),
+        signers: Arc::clone(&config.signers),
         origin: origin.clone(),
         timeout: config.pace.witness_timeout,
     });
@@ -573,7 +582,7 @@ fn start(recovered: Recovered, config: &Config, witnesses: Vec<Witness>) -> Resu
     let pool = VerifyPool::start(config.verify.threads, Reader::new(config, &verifier, &ledger, &standing))
         .map_err(|e| Fault::storage("starting a thread", e))?;
     Ok(Parts {
-        vkey: config.signer.vkey().clone(),
+        signers: Arc::clone(&config.signers),
         standing,
         ledger,
         history,

@@ -374,7 +374,7 @@ async fn without_its_witness_nothing_is_executed() {
     let house = House::new(Rig::new());
     let dir = house.rig.beside("witness");
     let mut config = house.rig.config();
-    let log = TrustedLog::from_vkey(&config.signer.vkey().to_string()).unwrap();
+    let log = TrustedLog::from_vkey(&config.signers.vkey().to_string()).unwrap();
     witness::set_up(&dir, Some(&KeyName::new("witness.example/w").unwrap()), None, &[log]).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -389,7 +389,7 @@ async fn without_its_witness_nothing_is_executed() {
         (vkey, stop, task)
     };
     let (vkey, stop, task) = run(listener);
-    let text = format!("log {}\nwitness w {vkey} http://{address}\nquorum w\n", config.signer.vkey());
+    let text = format!("log {}\nwitness w {vkey} http://{address}\nquorum w\n", config.signers.vkey());
     config.witnesses = Some(Policy::parse(text).unwrap());
     config.pace.witness_timeout = Duration::from_millis(500);
     config.pace.patience = Duration::from_secs(3);

@@ -16,6 +16,8 @@ use solelog::cli::cast::{Provider, activation};
 use solelog::cli::init::POLICY;
 use solelog::engine::wall_clock_ms;
 use threshold::Profile1;
+use tlog::key::Vkey;
+use tlog::note::{Note, SignatureLine};
 use tlog::policy::Policy;
 use tlog::{Hash, TreeHead, TreeSize};
 
@@ -193,4 +195,78 @@ async fn a_device_goes_by_the_issuing_keys_that_the_log_shows() {
     let mut dora = strange.device(&served, &folder.path().join("dora"));
     let refused = dora.enrol(&strange.invite(&served, None).await, Profile::EcSdsa, &pin()).await;
     assert!(matches!(refused, Err(Error::OtherInvitation)), "{refused:?}");
+}
+
+/// Whoever pins either key of a log goes on while its rotation lasts; after it, the new one alone is the log's.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_keys_of_a_log_sign_until_its_rotation_is_finished() {
+    let folder = tempfile::tempdir().expect("folder");
+    let site = Site::init(folder.path(), ORIGIN);
+    let (config, keys) = (Path::new(&site.config), folder.path().join("data/keys"));
+    let said = |arguments: &[&str]| json(&solelog(&[arguments, &["--json", "--config", &site.config]].concat()));
+    let refused = |arguments: &[&str]| {
+        let run = Command::new(env!("CARGO_BIN_EXE_solelog")).args(arguments).args(["--config", &site.config]).output();
+        let run = run.expect("it runs");
+        assert!(!run.status.success());
+        String::from_utf8(run.stderr).expect("text")
+    };
+    let vkey = || Vkey::parse(said(&["config", "check"])["vkey"].as_str().expect("text")).expect("vkey");
+    let signed_by = async |served: &Served| {
+        let note =
+            reqwest::get(format!("{}/checkpoint", served.url)).await.expect("answer").bytes().await.expect("bytes");
+        Note::parse(&note).expect("a note").signatures().iter().map(SignatureLine::key_id).collect::<Vec<_>>()
+    };
+    let trust = || std::fs::read_to_string(folder.path().join("data/trust-policy.txt")).expect("trust file");
+
+    let old = vkey();
+    let old_key = std::fs::read(keys.join("log.key")).expect("key");
+    assert!(refused(&["rotate", "log", "--finish"]).contains("no rotation"));
+    let rotated = said(&["rotate", "log"]);
+    let new = vkey();
+    assert_eq!((&rotated["index"], rotated["public"].as_str()), (&Json::from(1), Some(new.to_string().as_str())));
+    assert_ne!(new, old);
+    assert_eq!(trust().matches("\nlog ").count(), 2);
+    assert!(refused(&["rotate", "log"]).contains("under way"));
+    {
+        let served = Served::start(config, Stdio::null(), "off");
+        assert_eq!(signed_by(&served).await, [new.id(), old.id()]);
+        let log: Json =
+            reqwest::get(format!("{}/v1/log", served.url)).await.expect("answer").json().await.expect("JSON");
+        assert_eq!(
+            (log["vkey"].as_str(), log["outgoing_vkey"].as_str()),
+            (Some(&*new.to_string()), Some(&*old.to_string()))
+        );
+        // A device that has never heard of the new key, and one that trusts nothing else.
+        let mut anna = site.device(&served, &folder.path().join("anna"));
+        anna.enrol(&site.invite(&served, None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+        let mut modern = site.clone();
+        modern.trust.policy = Policy::parse(format!("log {new}\nquorum none\n")).expect("policy");
+        let mut bram = modern.device(&served, &folder.path().join("bram"));
+        bram.enrol(&modern.invite(&served, None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+    }
+
+    // As if cut off when the entry was in the log and the files were not in place.
+    let new_key = std::fs::read(keys.join("log.key")).expect("key");
+    std::fs::rename(keys.join("log.key"), keys.join("log.next.key")).expect("renamed");
+    std::fs::rename(keys.join("log.old.key"), keys.join("log.key")).expect("renamed");
+    assert!(refused(&["serve"]).contains("another key in this one's place"));
+    assert!(refused(&["rotate", "log", "--finish"]).contains("not in the log yet"));
+    let again = said(&["rotate", "log"]);
+    assert_eq!((&again["index"], &again["existing"]), (&Json::from(1), &Json::from(true)));
+    assert_eq!(std::fs::read(keys.join("log.key")).expect("key"), new_key);
+
+    said(&["rotate", "log", "--finish"]);
+    assert!(!keys.join("log.old.key").exists() && trust().matches("\nlog ").count() == 1);
+    {
+        let served = Served::start(config, Stdio::null(), "off");
+        assert_eq!(signed_by(&served).await, [new.id()]);
+    }
+    assert_eq!(said(&["fsck"])["ok"], true);
+    said(&["rebuild"]);
+    // Once more; and the first key never comes back.
+    said(&["rotate", "log"]);
+    assert_ne!(vkey(), new);
+    std::fs::write(keys.join("log.key"), &old_key).expect("written");
+    std::fs::remove_file(keys.join("log.old.key")).expect("removed");
+    assert!(refused(&["serve"]).contains("checkpoint"), "what it published is not signed by that key");
 }

@@ -31,7 +31,7 @@ struct Running {
 impl Running {
     async fn start(rig: &Rig, name: &str) -> Running {
         let dir = rig.beside(name);
-        let log = TrustedLog::from_vkey(&rig.config().signer.vkey().to_string()).unwrap();
+        let log = TrustedLog::from_vkey(&rig.config().signers.vkey().to_string()).unwrap();
         let key = KeyName::new(&format!("{name}.example/witness")).unwrap();
         witness::set_up(&dir, Some(&key), None, &[log]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -67,7 +67,7 @@ impl Running {
 
 /// Two of three.
 fn policy(rig: &Rig, witnesses: &[Running]) -> Policy {
-    let mut text = format!("log {}\n", rig.config().signer.vkey());
+    let mut text = format!("log {}\n", rig.config().signers.vkey());
     for w in witnesses {
         text += &format!("witness {} {} http://{}\n", w.name, w.vkey, w.address);
     }

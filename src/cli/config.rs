@@ -8,7 +8,8 @@ use tlog::policy::Policy;
 
 use super::{Exit, Failure, Output, Which, keyfile};
 use crate::config::{Config, FIELDS, Source, lookup};
-use crate::keys::{KeyStore, SoftKeys};
+use crate::keys::{KeyStore, SoftKeys, Unlock, file};
+use crate::signers::Signers;
 
 /// The configuration.
 #[derive(Debug, Subcommand)]
@@ -76,9 +77,9 @@ impl ConfigCommand {
 
 /// What a configuration leads to.
 pub struct Checked {
-    /// The log's key.
-    pub signer: tlog::key::Signer,
-    /// The log's vkey.
+    /// The log's keys.
+    pub signers: Signers,
+    /// The log's vkey: of the one in force.
     pub vkey: String,
     /// The witnesses, as text and as what the text says.
     pub witness_policy: Option<(String, Policy)>,
@@ -89,24 +90,33 @@ pub struct Checked {
 /// Reads the files that the configuration names.
 pub fn check(config: &Config) -> Result<Checked, Failure> {
     let unlock = config.unlock();
-    let signer = keyfile::read_signer(&config.log_key(), &unlock)?;
-    let name = signer.vkey().name().as_str().to_owned();
-    if name != config.origin {
-        return Err(Failure::new(
-            Exit::Config,
-            format!("the key {} is of {name}, the log is {}", config.log_key().display(), config.origin),
-        )
-        .next("name the log's own key in keys.log"));
-    }
+    let signers = log_keys(config, &unlock)?;
     let witness_policy = config.witnesses.policy.as_ref().map(|path| read_policy(path)).transpose()?;
     if let (Some(path), Some((_, policy))) = (&config.witnesses.policy, &witness_policy)
-        && !policy.logs().iter().any(|log| log.vkey == *signer.vkey())
+        && !policy.logs().iter().any(|log| signers.vkeys().contains(&log.vkey))
     {
         return Err(Failure::new(Exit::Config, format!("{}: it does not name this log", path.display()))
-            .next(format!("add the line: log {}", signer.vkey())));
+            .next(format!("add the line: log {}", signers.vkey())));
     }
     let keys = SoftKeys::open_if_any(&config.key_folder(), &unlock)?;
-    Ok(Checked { vkey: signer.vkey().to_string(), signer, witness_policy, keys })
+    Ok(Checked { vkey: signers.vkey().to_string(), signers, witness_policy, keys })
+}
+
+/// The key that signs checkpoints, and the outgoing one beside it while a rotation lasts.
+fn log_keys(config: &Config, unlock: &Unlock) -> Result<Signers, Failure> {
+    let path = config.log_key();
+    let signers = Signers::from(keyfile::read_signer(&path, unlock)?);
+    if signers.name().as_str() != config.origin {
+        let fault = format!("the key {} is of {}, the log is {}", path.display(), signers.name(), config.origin);
+        return Err(Failure::new(Exit::Config, fault).next("name the log's own key in keys.log"));
+    }
+    let outgoing = config.outgoing_log_key();
+    if !file::locate(&outgoing, unlock)?.exists() {
+        return Ok(signers);
+    }
+    signers
+        .and(keyfile::read_signer(&outgoing, unlock)?)
+        .map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", outgoing.display())))
 }
 
 /// Reads a witness policy, and refuses one under which a log could be forked unnoticed or never published.

@@ -20,6 +20,9 @@ use crate::keys::{Unlock, folder};
 use crate::recovery::CreateError;
 use crate::tokens::write_private;
 
+/// The trust file in the folder of a log.
+pub const TRUST: &str = "trust-policy.txt";
+
 /// A first policy that asks for nothing besides the two factors.
 pub const POLICY: &[u8] = b"{\"version\":1,\"rules\":[]}";
 
@@ -129,7 +132,7 @@ impl Init {
         keyfile::write_new(&keys.join(folder::LOG), &signer.to_secret_text())?;
 
         // One file for both: the log asks the witnesses in it, and everybody else trusts by it.
-        let trust = data.join("trust-policy.txt");
+        let trust = data.join(TRUST);
         let policy = trust_policy(&vkey, witness_policy.as_ref().map(|(text, _)| text.as_str()));
         fs::write(&trust, &policy).map_err(system(format_args!("cannot write {}", trust.display())))?;
 

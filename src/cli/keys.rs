@@ -111,7 +111,8 @@ fn at_rest(path: &Path, unlock: &Unlock) -> Result<&'static str, Failure> {
 /// Every key that is there, as a file or as a credential.
 fn every(config: &Config, unlock: &Unlock) -> Result<Vec<Key>, Failure> {
     let home = config.key_folder();
-    let mut keys = vec![Key { what: What::Log, path: config.log_key() }];
+    let mut keys: Vec<Key> =
+        [config.log_key(), config.outgoing_log_key()].map(|path| Key { what: What::Log, path }).into();
     for (what, name) in [(What::Issuing, folder::ISSUING), (What::Document, folder::DOCUMENT)] {
         keys.push(Key { what, path: home.join(name) });
     }

@@ -61,7 +61,7 @@ impl Serve {
 
 /// What the engine is told, and the text of the witness policy.
 pub fn engine_config(config: &Config, checked: Checked) -> (engine::Config, Option<String>) {
-    let mut engine = engine::Config::new(config.log_dir(), checked.signer);
+    let mut engine = engine::Config::new(config.log_dir(), checked.signers);
     engine.high_water = config.witnesses.high_water.clone();
     engine.limits = config.engine_limits();
     engine.pace = config.engine_pace();

@@ -20,6 +20,9 @@ pub(super) struct LogAnswer {
     origin: String,
     /// The key of the log: c2sp.org/signed-note.
     vkey: String,
+    /// The key before it, which signs every checkpoint too until its rotation is finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outgoing_vkey: Option<String>,
     /// The keys that sign credentials now.
     issuing_keys: Vec<IssuingKeyAnswer>,
     /// The policy in force for instructions.
@@ -104,6 +107,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LogAnswer>, Erro
     Ok(Json(LogAnswer {
         origin: genesis.origin.clone(),
         vkey: app.engine().vkey().to_string(),
+        outgoing_vkey: app.engine().vkeys().get(1).map(ToString::to_string),
         issuing_keys: keys
             .issuing()
             .iter()

@@ -1,7 +1,7 @@
 //! A key change, judged at its place: `scal3`'s rules, with the log's own key where no entry has named one yet.
 
 use scal3::entry::{Entry, Kind};
-use scal3::key_change::{KeyChange, Role};
+use scal3::key_change::KeyChange;
 use scal3::keys::KeyRefusal;
 use tlog::tree::LeafIndex;
 
@@ -19,10 +19,6 @@ impl Draft<'_> {
         }
         let index = self.next()?;
         let refused = |refusal: KeyRefusal| No::Refused(AppendError::KeyChange(refusal));
-        if change.role == Role::Log {
-            // Checkpoints are signed with it as soon as it is configured; until that is done there is none to change.
-            return Err(refused(KeyRefusal::Role));
-        }
         keys.change(self.standing.origin(), change, index.get()).map_err(refused)?;
         let entry = Entry::public(Kind::Key, self.time_ms, change.to_bytes());
         let placed = self.push(&entry, None)?;
@@ -35,7 +31,7 @@ impl Draft<'_> {
 mod tests {
     use p256::ecdsa::signature::Signer as _;
     use p256::ecdsa::{Signature, SigningKey};
-    use scal3::key_change::{SignedKey, change_hash};
+    use scal3::key_change::{Role, SignedKey, change_hash};
     use scal3::keys::Keys;
 
     use super::super::tests::{Known, draw, tip};
@@ -108,7 +104,7 @@ mod tests {
             Err(AppendError::KeyChange(refusal)) => *refusal,
             other => panic!("{other:?}"),
         });
-        let expected = [KeyRefusal::Signature, KeyRefusal::NotInForce, KeyRefusal::Role, KeyRefusal::Role];
+        let expected = [KeyRefusal::Signature, KeyRefusal::NotInForce, KeyRefusal::Encoding, KeyRefusal::Role];
         assert_eq!(refusals.collect::<Vec<_>>(), expected);
         assert!(round.entries.is_empty() && round.changes.is_empty());
     }

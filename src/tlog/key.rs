@@ -447,6 +447,13 @@ impl Signer {
         let signature = self.0.sign(text.as_bytes());
         SignatureLine::by(self.vkey(), signature.to_vec())
     }
+
+    /// Signs a hash, for what a log's key says besides notes: which key follows it. 32 bytes are too few to be the text
+    /// of a checkpoint, so neither signature can be taken for the other.
+    #[must_use]
+    pub fn sign_hash(&self, hash: &crate::Hash) -> [u8; 64] {
+        self.0.sign(&hash.0)
+    }
 }
 
 impl fmt::Debug for Signer {

@@ -18,6 +18,7 @@ pub fn pin() -> Pin {
 }
 
 /// A log where people enrol, in a folder, and what its backend and their devices know of it.
+#[derive(Clone)]
 pub struct Site {
     /// The configuration.
     pub config: String,
