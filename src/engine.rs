@@ -430,6 +430,11 @@ impl Engine {
         self.shared.signers.vkey()
     }
 
+    /// The keys themselves.
+    pub fn signers(&self) -> &Signers {
+        &self.shared.signers
+    }
+
     /// All keys that sign its checkpoints; in front that one, behind it the outgoing one while a rotation lasts.
     pub fn vkeys(&self) -> &[Vkey] {
         self.shared.signers.vkeys()

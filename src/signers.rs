@@ -71,6 +71,11 @@ impl Signers {
         keys.log().is_none_or(|key| self.has(key))
     }
 
+    /// The signature of the key in front over something that is no note: [`Signer::sign_other`].
+    pub fn sign_other(&self, message: &[u8]) -> [u8; 64] {
+        self.first.sign_other(message)
+    }
+
     /// A note with a line by each.
     pub fn sign(&self, text: &str) -> Result<Note, NoteError> {
         Note::new(text, std::iter::once(&self.first).chain(&self.beside).map(|signer| signer.sign(text)).collect())

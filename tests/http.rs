@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use base64ct::{Base64, Encoding as _};
 use common::Log;
@@ -12,6 +13,7 @@ use reqwest::header::{
     ETAG, IF_NONE_MATCH, LOCATION, ORIGIN,
 };
 use scal3::Document;
+use scal3::cose_receipt::CoseReceipt;
 use scal3::instruction::Value;
 use serde_json::Value as Json;
 use solelog::cli::cast::{activation, document};
@@ -19,6 +21,7 @@ use solelog::engine::wall_clock_ms;
 use solelog::http::problem::KINDS;
 use solelog::tokens;
 use threshold::{Profile1, Profile2};
+use tlog::key::Vkey;
 use tlog::proof_file::ProofFile;
 use tlog::{ConsistencyProof, Hash, InclusionProof, LeafHash, LeafIndex, TreeHead, TreeSize, bundle};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -542,4 +545,63 @@ async fn the_interface_describes_itself() {
     assert_eq!(described["origin"], common::ORIGIN);
     assert_eq!(described["limits"]["opening_bytes"], 262_144);
     log.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_heads_are_told_as_they_are_published_and_the_stream_ends_with_the_server() {
+    let log = Log::start().await;
+    let mut listening = log.get("/v1/events").send().await.expect("answer");
+    assert_eq!(listening.headers()["content-type"], "text/event-stream");
+    let first = next_event(&mut listening).await.expect("the head that is published now");
+    let head = log.published().await;
+    assert_eq!((&first["size"], first["root"].as_str()), (&Json::from(1), Some(head.root.to_base64().as_str())));
+
+    let credential = log.provider.enrol::<Profile1>("1234", wall_clock_ms()).expect("enrolled").credential().to_vec();
+    let issued = log.post("/v1/credentials", "application/cose", credential).send().await.expect("answer");
+    assert_eq!(issued.status(), StatusCode::CREATED);
+    let second = next_event(&mut listening).await.expect("the next head");
+    assert_eq!(second["size"], 2);
+    let checkpoint = log.get("/checkpoint").send().await.expect("answer").text().await.expect("text");
+    assert_eq!(second["checkpoint"].as_str(), Some(checkpoint.as_str()));
+
+    // Whoever has it already is told nothing until there is another.
+    let mut again = log.get("/v1/events").header("last-event-id", "2").send().await.expect("answer");
+    let silence = tokio::time::timeout(Duration::from_millis(200), next_event(&mut again)).await;
+    assert!(silence.is_err(), "{silence:?}");
+    let ended = tokio::spawn(async move { next_event(&mut again).await });
+    log.stop().await;
+    assert_eq!(ended.await.expect("no panic"), None);
+    assert_eq!(next_event(&mut listening).await, None);
+}
+
+/// The data of the next event; nothing at the end of the stream.
+async fn next_event(stream: &mut reqwest::Response) -> Option<Json> {
+    let mut text = String::new();
+    loop {
+        if let Some(end) = text.find("\n\n") {
+            let event: Vec<&str> = text[..end].lines().collect();
+            assert!(event.contains(&"event: checkpoint"), "{event:?}");
+            let data = event.iter().find_map(|line| line.strip_prefix("data: ")).expect("data");
+            return Some(serde_json::from_str(data).expect("JSON"));
+        }
+        text += std::str::from_utf8(&stream.chunk().await.ok()??).expect("text");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_comes_as_cose_too_and_verifies_with_the_logs_key() {
+    let log = Log::start().await;
+    let credential = log.provider.enrol::<Profile1>("1234", wall_clock_ms()).expect("enrolled").credential().to_vec();
+    log.post("/v1/credentials", "application/cose", credential).send().await.expect("answer");
+    let head = log.published().await;
+    let vkey = log.json("/v1/log").await["vkey"].as_str().and_then(|vkey| Vkey::parse(vkey).ok()).expect("vkey");
+    let answer = log.get("/v1/receipts/1").header("accept", "application/cose").send().await.expect("answer");
+    assert_eq!(answer.headers()["content-type"], "application/cose");
+    let receipt = CoseReceipt::parse(&answer.bytes().await.expect("bytes")).expect("a receipt");
+    let bundle = log.get("/tile/entries/000.p/2").send().await.expect("answer").bytes().await.expect("bytes");
+    let entries = tlog::bundle::parse(&bundle).expect("entries");
+    let key = scal3::cose::Key::EdDsa(vkey.public_key().try_into().expect("32 bytes"));
+    assert_eq!(receipt.verify(LeafHash::of(entries[1]), common::ORIGIN, &key), Ok(head.root));
+    assert!(receipt.verify(LeafHash::of(entries[0]), common::ORIGIN, &key).is_err());
+    assert_eq!((receipt.index.get(), receipt.size), (1, head.size));
 }

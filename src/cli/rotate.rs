@@ -92,7 +92,7 @@ fn log(config: &Config, out: Output) -> Result<(), Failure> {
         let hash = change_hash(&origin, Role::Log, Some(old.vkey().public_key()), new.vkey().public_key());
         let signed = |signer: &Signer| SignedKey {
             key: signer.vkey().public_key().to_vec(),
-            signature: signer.sign_hash(&hash).to_vec(),
+            signature: signer.sign_other(&hash.0).to_vec(),
         };
         Ok(KeyChange { role: Role::Log, old: Some(signed(&old)), new: signed(&new) })
     })?;

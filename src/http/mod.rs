@@ -15,6 +15,7 @@ mod body;
 mod credentials;
 mod docs;
 mod enrolments;
+mod events;
 mod execution;
 mod intents;
 mod json;
@@ -47,7 +48,7 @@ use base64ct::{Base64, Encoding as _};
 use serde::de::DeserializeOwned;
 use tlog::{Hash, LeafIndex, TreeSize, tile};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -81,6 +82,9 @@ struct Inner {
     metrics: Metrics,
     heads: ops::HeadClock,
     reads: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
+    /// Whether the server ends: what would go on for ever ends then.
+    ending: watch::Sender<bool>,
 }
 
 /// Bytes of tiles and bundles that are kept as they are answered, in each of two generations.
@@ -88,6 +92,9 @@ const HOT: usize = 8 << 20;
 
 /// Reads of the disk at a time. More would only queue, where nothing bounds them.
 const READS: usize = 64;
+
+/// Readers of the stream of heads at a time.
+const LISTENERS: usize = 1024;
 
 impl App {
     /// A server for that engine. `witness_policy` is the text of the tlog-policy that the engine was given.
@@ -117,6 +124,8 @@ impl App {
                 metrics,
                 heads,
                 reads,
+                listeners: Arc::new(Semaphore::new(LISTENERS)),
+                ending: watch::Sender::new(false),
             }),
         }
     }
@@ -157,6 +166,7 @@ impl App {
             .routes(routes!(proofs::inclusion))
             .routes(routes!(proofs::consistency))
             .routes(routes!(log::show))
+            .routes(routes!(events::stream))
             .routes(routes!(credentials::issue))
             .routes(routes!(credentials::show))
             .routes(routes!(lifecycle::list))
@@ -182,6 +192,10 @@ impl App {
             connections: self.config().limits.connections,
         };
         let watching = tokio::spawn(ops::watch(self.clone()));
+        let stop = async {
+            stop.await;
+            self.inner.ending.send_replace(true);
+        };
         listen::serve(listener, self.router(), manners, self.metrics().connections.clone(), stop).await;
         watching.abort();
     }

@@ -15,6 +15,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use scal3::cose_receipt::Unsigned;
 use scal3::credential::provider_id;
 use scal3::entry::{Entry, Kind};
 use scal3::key_change::{KeyChange, Role};
@@ -22,7 +23,7 @@ use scal3::verify::Submitted;
 use serde::Serialize;
 use tlog::note::Note;
 use tlog::proof_file::ProofFile;
-use tlog::{Hash, LeafIndex, TreeSize};
+use tlog::{Hash, LeafIndex, TreeHead, TreeSize};
 use utoipa::ToSchema;
 
 use super::auth::Reading;
@@ -80,7 +81,8 @@ pub(super) struct Included {
 
 /// The receipt of an entry.
 ///
-/// `Accept: text/plain` gives the bare `.tlog-proof`. The header `Solelog-Reached` says whether the checkpoint inside has
+/// `Accept: text/plain` gives the bare `.tlog-proof`, `application/cose` a COSE receipt (RFC 9942) signed by the log's key: the
+/// log's own word, without cosignatures. The header `Solelog-Reached` says whether the checkpoint inside has
 /// its quorum of cosignatures (`witnessed`) or not yet (`integrated`). The opening and what follows from it are inside
 /// for tokens with the scope `read`, or for everybody where the log is configured so. A subscriber reads an own entry with
 /// `Authorization: SolelogRead <64 hex digits>`, the token that derives from the secret of the own labels.
@@ -93,6 +95,7 @@ pub(super) struct Included {
         (status = 200, headers(("Solelog-Reached" = String, description = "`integrated` or `witnessed`")), content(
             (Receipt = "application/json"),
             (String = "text/plain"),
+            (Vec<u8> = "application/cose"),
         )),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No signed head covers such an entry"),
     ),
@@ -113,11 +116,16 @@ pub(super) async fn show(
         Error::Read(crate::history::ReadError::NotYet { size: app.engine().heads().integrated.head.size })
     })?;
     let word = HeaderValue::from_static(reached(&head));
-    let mut response = if prefers_text(&headers) {
-        let proof = app.blocking(move |engine| proof_file(engine, index, &head)).await?;
-        ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], proof).into_response()
-    } else {
-        Json(app.blocking(move |engine| receipt(engine, index, &head, &reading)).await?).into_response()
+    let mut response = match Form::preferred(&headers) {
+        Form::Json => Json(app.blocking(move |engine| receipt(engine, index, &head, &reading)).await?).into_response(),
+        Form::Proof => {
+            let proof = app.blocking(move |engine| proof_file(engine, index, &head)).await?;
+            ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], proof).into_response()
+        }
+        Form::Cose => {
+            let receipt = app.blocking(move |engine| cose_receipt(engine, index, &head)).await?;
+            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/cose"))], receipt).into_response()
+        }
     };
     response.headers_mut().insert(REACHED, word);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
@@ -129,6 +137,14 @@ fn proof_file(engine: &Engine, index: LeafIndex, head: &SignedHead) -> Result<St
     let proof = engine.inclusion(index, head.head.size)?;
     let file = ProofFile { extra: None, index, proof, checkpoint };
     String::from_utf8(file.to_bytes()).map_err(|e| Error::Internal(e.to_string()))
+}
+
+fn cose_receipt(engine: &Engine, index: LeafIndex, head: &SignedHead) -> Result<Vec<u8>, Error> {
+    let TreeHead { size, root } = head.head;
+    let signers = engine.signers();
+    let receipt =
+        Unsigned::new(signers.name().as_str(), &signers.vkey().id().0, size, index, &engine.inclusion(index, size)?);
+    Ok(receipt.signed(&signers.sign_other(&receipt.to_be_signed(&root))))
 }
 
 fn receipt(engine: &Engine, index: LeafIndex, head: &SignedHead, reading: &Reading) -> Result<Receipt, Error> {
@@ -229,21 +245,41 @@ fn included(engine: &Engine, index: LeafIndex, size: TreeSize, with_opening: boo
     })
 }
 
-/// Whether the client would rather have plain text than JSON. With nothing said, it gets JSON.
-fn prefers_text(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-    let weight = |wanted: &[&str]| {
-        let of = |item: &str| {
-            let mut parts = item.split(';').map(str::trim);
-            let range = parts.next()?;
-            // The more exact range decides, wherever it stands.
-            let exactness = wanted.iter().position(|w| *w == range)?;
-            let weight = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
-            Some((exactness, weight))
+/// The forms of a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Proof,
+    Cose,
+}
+
+impl Form {
+    /// The one that the client would rather have. With nothing said, or between equals, it gets JSON.
+    fn preferred(headers: &HeaderMap) -> Form {
+        let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+        let weight = |wanted: &[&str]| {
+            let of = |item: &str| {
+                let mut parts = item.split(';').map(str::trim);
+                let range = parts.next()?;
+                // The more exact range decides, wherever it stands.
+                let exactness = wanted.iter().position(|w| *w == range)?;
+                let weight =
+                    parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+                Some((exactness, weight))
+            };
+            accepted.split(',').filter_map(of).min_by_key(|(exactness, _)| *exactness).map_or(0.0, |(_, weight)| weight)
         };
-        accepted.split(',').filter_map(of).min_by_key(|(exactness, _)| *exactness).map_or(0.0, |(_, weight)| weight)
-    };
-    weight(&["text/plain", "text/*", "*/*"]) > weight(&["application/json", "application/*", "*/*"])
+        let mut best = (Form::Json, weight(&["application/json", "application/*", "*/*"]));
+        for (form, wanted) in
+            [(Form::Proof, ["text/plain", "text/*", "*/*"]), (Form::Cose, ["application/cose", "application/*", "*/*"])]
+        {
+            let weight = weight(&wanted);
+            if weight > best.1 {
+                best = (form, weight);
+            }
+        }
+        best.0
+    }
 }
 
 #[cfg(test)]
@@ -252,19 +288,22 @@ mod tests {
 
     #[test]
     fn the_accept_header_decides_the_form() {
-        let text = |value: &str| {
+        let form = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, value.parse().expect("header"));
-            prefers_text(&headers)
+            Form::preferred(&headers)
         };
-        assert!(text("text/plain"));
-        assert!(text("text/*"));
-        assert!(text("application/json;q=0.5, text/plain"));
-        assert!(text("text/plain, */*;q=0.1"));
-        assert!(!text("application/json"));
-        assert!(!text("*/*"));
-        assert!(!text("text/plain;q=0.5, application/json"));
-        assert!(!text("text/plain;q=0, */*"));
-        assert!(!prefers_text(&HeaderMap::new()));
+        assert_eq!(form("text/plain"), Form::Proof);
+        assert_eq!(form("text/*"), Form::Proof);
+        assert_eq!(form("application/json;q=0.5, text/plain"), Form::Proof);
+        assert_eq!(form("text/plain, */*;q=0.1"), Form::Proof);
+        assert_eq!(form("application/cose"), Form::Cose);
+        assert_eq!(form("application/cose, application/json;q=0.9"), Form::Cose);
+        assert_eq!(form("application/json"), Form::Json);
+        assert_eq!(form("*/*"), Form::Json);
+        assert_eq!(form("application/*"), Form::Json);
+        assert_eq!(form("text/plain;q=0.5, application/json"), Form::Json);
+        assert_eq!(form("text/plain;q=0, */*"), Form::Json);
+        assert_eq!(Form::preferred(&HeaderMap::new()), Form::Json);
     }
 }

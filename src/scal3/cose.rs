@@ -107,7 +107,7 @@ fn refuse_countersignature(header: &Value) -> Result<(), CoseError> {
     if header.iter().any(|(name, _)| *name == label) { Err(CoseError::Countersignature) } else { Ok(()) }
 }
 
-fn verify(key: &Key, signature: &[u8], signed: &[u8]) -> Result<(), CoseError> {
+pub(crate) fn verify(key: &Key, signature: &[u8], signed: &[u8]) -> Result<(), CoseError> {
     match key {
         Key::Es256(point) => Signature::parse(signature)
             .map_err(|_| CoseError::Signature)?

@@ -50,6 +50,7 @@ pub mod request;
 pub mod status;
 
 pub mod cose;
+pub mod cose_receipt;
 pub mod ecdsa;
 pub mod h2f;
 pub mod point;

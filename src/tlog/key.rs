@@ -448,11 +448,11 @@ impl Signer {
         SignatureLine::by(self.vkey(), signature.to_vec())
     }
 
-    /// Signs a hash, for what a log's key says besides notes: which key follows it. 32 bytes are too few to be the text
-    /// of a checkpoint, so neither signature can be taken for the other.
+    /// Signs what a log's key says besides notes: which key follows it (32 bytes, too few for a checkpoint), or a COSE
+    /// structure (its first byte is no text). Whatever else is signed here must be as unable to be the text of a note.
     #[must_use]
-    pub fn sign_hash(&self, hash: &crate::Hash) -> [u8; 64] {
-        self.0.sign(&hash.0)
+    pub fn sign_other(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message)
     }
 }
 

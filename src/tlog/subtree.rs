@@ -227,6 +227,12 @@ impl Subtree {
         index: LeafIndex,
         hash: &Hash,
     ) -> Result<(), ProofError> {
+        if self.root_from(proof, leaf, index)? == *hash { Ok(()) } else { Err(ProofError::WrongRoot) }
+    }
+
+    /// The hash of this subtree that `proof` leads to from `leaf` at `index`, for whoever has a signature over it in the
+    /// place of the hash itself.
+    pub fn root_from(self, proof: &InclusionProof, leaf: LeafHash, index: LeafIndex) -> Result<Hash, ProofError> {
         if !(self.start..self.end).contains(&index.get()) {
             return Err(ProofError::IndexBeyondSize);
         }
@@ -255,10 +261,7 @@ impl Subtree {
         if last != 0 {
             return Err(ProofError::TooShort);
         }
-        if result != *hash {
-            return Err(ProofError::WrongRoot);
-        }
-        Ok(())
+        Ok(result)
     }
 
     /// Checks that this subtree, with the hash `hash`, is part of the tree `head`.
