@@ -628,7 +628,8 @@ impl Shared {
             Submission::KeyChange(change) => {
                 // Heads are signed with both from the very round that says so: nobody is left with a key that goes.
                 let signs = |key: &SignedKey| self.signers.has(&key.key);
-                if change.role == Role::Log && !(signs(&change.new) && change.old.as_ref().is_some_and(signs)) {
+                let comes = signs(&change.new) || change.freezes();
+                if change.role == Role::Log && !(comes && change.old.as_ref().is_some_and(signs)) {
                     return Err(AppendError::KeyChange(KeyRefusal::NotInForce));
                 }
                 let bytes = change.to_bytes().len();

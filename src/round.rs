@@ -238,6 +238,7 @@ pub fn plan(
         return Err(PlanError::ClockBehind { behind_ms: tip.time_ms - now_ms });
     }
     let mut draft = Draft {
+        frozen: standing.keys(state)?.frozen(),
         state,
         standing,
         first: tip.frontier.size().get(),
@@ -272,6 +273,8 @@ pub fn plan(
 
 /// A round in the making: the state as the entries so far have changed it.
 struct Draft<'a> {
+    /// The entry behind which none may come.
+    frozen: Option<u64>,
     state: &'a dyn Lookup,
     standing: &'a Standing,
     first: u64,
@@ -320,6 +323,9 @@ impl Lookup for Draft<'_> {
 impl Draft<'_> {
     fn judge(&mut self, candidate: Candidate) -> Result<Placed, No> {
         let Candidate { ask, draw } = candidate;
+        if let Some(at) = self.frozen {
+            return self.frozen(ask, at);
+        }
         match ask {
             Ask::Record { record, seen } => self.record(&record, seen.as_ref(), &draw),
             Ask::Credential { credential, kept, unvouched } => self.issue(*credential, kept, unvouched, &draw),
@@ -333,6 +339,18 @@ impl Draft<'_> {
             Ask::Event { body, placed, index_key } => self.event(body, placed.as_ref(), index_key, &draw),
             Ask::Erasure { index, reason, target } => self.erase(index, &reason, target, &draw),
         }
+    }
+
+    /// What is in a frozen log is answered as before, and nothing comes to it.
+    fn frozen(&self, ask: Ask, at: u64) -> Result<Placed, No> {
+        let there = match ask {
+            Ask::Record { record, .. } => {
+                self.index_at(&Key::Authorisation(record.signed().authorisation_key())).or_stop()?
+            }
+            Ask::KeyChange(change) if change.freezes() => LeafIndex::new(at).ok(),
+            _ => None,
+        };
+        there.map(|index| self.existing(index)).ok_or_else(|| AppendError::Frozen { at }.into())
     }
 
     /// A record: the same authorisation again is answered, a used index key or sequence is not; then the metadata rules.

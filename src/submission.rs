@@ -240,6 +240,12 @@ pub enum AppendError {
     /// The key may not take the other one's place.
     #[error(transparent)]
     KeyChange(KeyRefusal),
+    /// The log is frozen: nothing comes behind the entry that says so.
+    #[error("the log was frozen by entry {at}")]
+    Frozen {
+        /// Its last entry.
+        at: u64,
+    },
     /// The erasure can't be done.
     #[error(transparent)]
     Erasure(#[from] ErasureRefusal),

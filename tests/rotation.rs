@@ -270,3 +270,46 @@ async fn both_keys_of_a_log_sign_until_its_rotation_is_finished() {
     std::fs::remove_file(keys.join("log.old.key")).expect("removed");
     assert!(refused(&["serve"]).contains("checkpoint"), "what it published is not signed by that key");
 }
+
+/// The last entry of a log says that it is the last; what is there is served and proven as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_log_takes_nothing_and_answers_for_what_it_has() {
+    let folder = tempfile::tempdir().expect("folder");
+    let site = Site::init(folder.path(), ORIGIN);
+    let config = Path::new(&site.config);
+    let freeze = |origin: &str| {
+        let arguments = ["freeze", "--json", "--config", &site.config, "--confirm", origin];
+        Command::new(env!("CARGO_BIN_EXE_solelog")).args(arguments).output().expect("it runs")
+    };
+    let payment = || {
+        let fields = [("amount", Value::Uint(1)), ("currency", Value::Text("EUR".into()))];
+        instruction("payment", &fields).expect("document")
+    };
+    let (invitation, done) = {
+        let served = Served::start(config, Stdio::null(), "off");
+        let mut anna = site.device(&served, &folder.path().join("anna"));
+        anna.enrol(&site.invite(&served, None).await, Profile::EcSdsa, &pin()).await.expect("enrolled");
+        (site.invite(&served, None).await, anna.authorise(&payment(), &pin()).await.expect("authorised"))
+    };
+    assert_eq!(freeze("another.example").status.code(), Some(2), "nobody freezes a log by mistake");
+    let frozen = json(&freeze(ORIGIN));
+    let again = json(&freeze(ORIGIN));
+    let last = frozen["index"].as_u64().expect("index");
+    assert_eq!((&again["index"], &again["existing"]), (&frozen["index"], &Json::from(true)));
+
+    let served = Served::start(config, Stdio::null(), "off");
+    let log: Json = reqwest::get(format!("{}/v1/log", served.url)).await.expect("answer").json().await.expect("JSON");
+    assert_eq!((&log["frozen"], &log["published"]["size"]), (&Json::from(last), &Json::from(last + 1)));
+    assert_eq!(log["published"]["checkpoint"], frozen["checkpoint"]);
+    let mut anna = site.device(&served, &folder.path().join("anna"));
+    let refused = anna.authorise(&payment(), &pin()).await.map(drop);
+    assert!(matches!(&refused, Err(Error::Refused(problem)) if problem.kind.slug() == "frozen"), "{refused:?}");
+    let mut bram = site.device(&served, &folder.path().join("bram"));
+    let refused = bram.enrol(&invitation, Profile::EcSdsa, &pin()).await.map(drop);
+    assert!(matches!(&refused, Err(Error::Refused(problem)) if problem.kind.slug() == "frozen"), "{refused:?}");
+    assert_eq!(verify(&done.receipt, &site.trust.policy).verdict, Verdict::Authorised);
+    assert_eq!(anna.watch().await.expect("watched").findings, []);
+    drop(served);
+    let fsck = json(&solelog(&["fsck", "--json", "--config", &site.config]));
+    assert_eq!((&fsck["ok"], &fsck["entries"]), (&Json::from(true), &Json::from(last + 1)));
+}

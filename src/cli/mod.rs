@@ -9,6 +9,7 @@ pub mod demo;
 pub mod dev;
 pub mod doctor;
 pub mod export;
+mod freeze;
 pub mod fsck;
 pub mod init;
 pub mod keyfile;
@@ -87,6 +88,8 @@ pub enum Command {
     Rebuild(rebuild::Rebuild),
     /// Write the log as static files, for any web server.
     Export(export::Export),
+    /// End the log for good: its last entry and its final head say so.
+    Freeze(freeze::Freeze),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -246,6 +249,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Fsck(fsck) => fsck.run(out),
         Command::Rebuild(rebuild) => rebuild.run(out),
         Command::Export(export) => export.run(out),
+        Command::Freeze(freeze) => freeze.run(out),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

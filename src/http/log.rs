@@ -23,6 +23,9 @@ pub(super) struct LogAnswer {
     /// The key before it, which signs every checkpoint too until its rotation is finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     outgoing_vkey: Option<String>,
+    /// The last entry of a log that was frozen: none comes behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frozen: Option<u64>,
     /// The keys that sign credentials now.
     issuing_keys: Vec<IssuingKeyAnswer>,
     /// The policy in force for instructions.
@@ -108,6 +111,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LogAnswer>, Erro
         origin: genesis.origin.clone(),
         vkey: app.engine().vkey().to_string(),
         outgoing_vkey: app.engine().vkeys().get(1).map(ToString::to_string),
+        frozen: keys.frozen(),
         issuing_keys: keys
             .issuing()
             .iter()

@@ -91,6 +91,8 @@ kinds! {
         "Use the credential that is in the log, at `index`; nothing was appended.";
     NOT_ERASABLE = "not-erasable", 409, "The opening cannot be erased",
         "See `detail`.";
+    FROZEN = "frozen", 410, "The log is frozen",
+        "Nothing was appended, and nothing ever will be here. The provider's next log has another origin; what is in this one can be read and proven as before.";
     TOO_LARGE = "too-large", 413, "The body is too large",
         "Send less at once: /v1/log has the limits. Nothing was appended.";
     MEDIA_TYPE = "media-type", 415, "The body is of another media type",
@@ -366,6 +368,7 @@ fn append(error: &AppendError) -> Problem {
         }
         // Nobody can ask for one over HTTP.
         AppendError::KeyChange(_) => Problem::hidden(&INTERNAL, error),
+        AppendError::Frozen { at } => Problem { index: Some(*at), ..Problem::of(&FROZEN).detail(error) },
         AppendError::Erasure(_) => Problem::of(&NOT_ERASABLE).detail(error),
         AppendError::Inactive(_) | AppendError::OutOfAttempts => Problem::of(&CREDENTIAL_INACTIVE).detail(error),
         AppendError::ChallengeSpent(index) => {

@@ -260,6 +260,7 @@ pub(super) fn count(app: &App, result: &Result<Appended, AppendError>, took: Dur
         Err(AppendError::AlreadyIssued(_)) => ("already-issued", None),
         Err(AppendError::Credential(_)) => ("credential-refused", None),
         Err(AppendError::KeyChange(_)) => ("internal", None),
+        Err(AppendError::Frozen { .. }) => ("frozen", None),
         Err(AppendError::Erasure(_)) => ("not-erasable", None),
         Err(AppendError::Inactive(_) | AppendError::OutOfAttempts) => ("inactive", None),
         Err(AppendError::ChallengeSpent(_)) => ("challenge-spent", None),

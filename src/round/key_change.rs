@@ -23,6 +23,7 @@ impl Draft<'_> {
         let entry = Entry::public(Kind::Key, self.time_ms, change.to_bytes());
         let placed = self.push(&entry, None)?;
         self.set(Key::Keys, keys.to_bytes());
+        self.frozen = keys.frozen();
         Ok(placed)
     }
 }
@@ -91,6 +92,38 @@ mod tests {
         assert_eq!(in_force(&known).issuing()[0].as_bytes(), &public(&key(2)));
         assert_eq!(in_force(&known).brought(Role::Issuing, &public(&key(2))), Some(first.index.get()));
         assert!(known.get(&Key::Keys).unwrap().is_some());
+    }
+
+    #[test]
+    fn nothing_comes_behind_the_entry_that_freezes_the_log() {
+        let log = tlog::key::Signer::note(tlog::key::KeyName::new(ORIGIN).unwrap(), &[9; 32]);
+        let old = log.vkey().public_key().to_vec();
+        let signed = change_hash(ORIGIN, Role::Log, Some(&old), &[]);
+        let old = Some(SignedKey { key: old, signature: log.sign_other(&signed.0).to_vec() });
+        let nothing = SignedKey { key: Vec::new(), signature: Vec::new() };
+        let freeze = KeyChange { role: Role::Log, old, new: nothing.clone() };
+        let mut forged = freeze.clone();
+        forged.old.as_mut().unwrap().signature[0] ^= 1;
+        let mut half = freeze.clone();
+        half.new.signature = vec![0; 64];
+
+        let mut known = Known::default();
+        let other = change(Role::Issuing, 1, 2);
+        let waiting = [forged, half, freeze.clone(), freeze.clone(), other.clone()];
+        let round = round(&known, waiting.map(ask).into());
+        let [Err(forged), Err(half), Ok(frozen), Ok(again), Err(behind)] = &round.outcomes[..] else {
+            panic!("{:?}", round.outcomes)
+        };
+        assert!(matches!(forged, AppendError::KeyChange(KeyRefusal::Signature)));
+        assert!(matches!(half, AppendError::KeyChange(KeyRefusal::Encoding)));
+        let at = frozen.index.get();
+        assert!(again.existing && again.index == frozen.index);
+        assert!(matches!(behind, AppendError::Frozen { at: last } if *last == at));
+        assert_eq!(round.entries.len(), 1);
+        known.apply(&round);
+        assert_eq!(in_force(&known).frozen(), Some(at));
+        let later = self::round(&known, vec![ask(other)]);
+        assert!(matches!(later.outcomes[..], [Err(AppendError::Frozen { .. })]) && later.entries.is_empty());
     }
 
     #[test]

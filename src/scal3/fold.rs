@@ -252,6 +252,9 @@ impl Fold {
 
     /// Judges an entry and changes the state by it, unless it is wrong.
     fn judge(&mut self, entry: &Entry, index: u64, given: Given<'_>) -> Result<Step, Wrong> {
+        if let Some(at) = self.keys.frozen() {
+            return Err(Wrong::Frozen { at });
+        }
         if entry.time_ms < self.time_ms {
             return Err(Wrong::TimeGoesBack { last_ms: self.time_ms });
         }

@@ -6,6 +6,8 @@
 //! both signatures are over H("solelog/key/v1", [origin, role, old, new])
 //! ```
 //!
+//! An empty new log key, with an empty signature, freezes the log.
+//!
 //! A rotation is signed by both keys: the old one says who follows, the new one that it is really there. A KEM key only
 //! agrees, so an issuing key speaks for it: [`crate::keys`] has the rules of each role. The origin
 //! never changes, and stands in what is signed so that no rotation can be taken to another log.
@@ -66,6 +68,11 @@ impl Role {
 }
 
 impl KeyChange {
+    /// Whether it freezes the log: its key goes, and none comes.
+    pub fn freezes(&self) -> bool {
+        self.role == Role::Log && self.new.key.is_empty() && self.new.signature.is_empty()
+    }
+
     /// Parses the body of an entry of kind 8. The signatures are not verified here.
     pub fn parse(body: &[u8]) -> Result<KeyChange, BodyError> {
         let mut parts = body_parts("key", body)?;

@@ -11,6 +11,9 @@
 //! | log | Ed25519 | the last one that an entry named, if one did | both log keys, Ed25519 |
 //! | KEM | P-256: that of the all-zero enrolment id under the new master secret | the last one, null for the first | the issuing key, ECDSA, in both places |
 //!
+//! A log key that goes with none in its place freezes the log: the entry that says so is the last one, and the head over
+//! it the final one. The key stays the log's, for that head.
+//!
 //! A KEM key only agrees: hardware may refuse to sign with it, so the provider's issuing key speaks for it. Its entry
 //! tells everybody from when on people are enrolled under another master secret, and what the key of an enrolment id
 //! that nobody has is, so that an auditor can check the claim.
@@ -71,6 +74,9 @@ pub enum KeyRefusal {
     /// One of the signatures.
     #[error("the change is not signed as its role asks")]
     Signature,
+    /// The log is frozen.
+    #[error("the log is frozen")]
+    Frozen,
 }
 
 impl Keys {
@@ -95,6 +101,11 @@ impl Keys {
         self.log.as_ref()
     }
 
+    /// The index of the entry that froze the log, if one did. None may come behind it.
+    pub fn frozen(&self) -> Option<u64> {
+        self.changes.last().filter(|last| last.role == Role::Log && last.key.is_empty()).map(|last| last.index)
+    }
+
     /// The KEM key of the all-zero enrolment id, if an entry has named one.
     pub fn kem(&self) -> Option<&[u8; 33]> {
         self.kem.as_ref()
@@ -115,6 +126,9 @@ impl Keys {
     /// # Errors
     /// [`KeyRefusal`]; nothing is changed then.
     pub fn change(&mut self, origin: &str, change: &KeyChange, index: u64) -> Result<(), KeyRefusal> {
+        if self.frozen().is_some() {
+            return Err(KeyRefusal::Frozen);
+        }
         let old = change.old.as_ref().map(|old| old.key.as_slice());
         let signed = change_hash(origin, change.role, old, &change.new.key);
         match change.role {
@@ -147,10 +161,17 @@ impl Keys {
 
     fn change_log(&mut self, change: &KeyChange, signed: &Hash) -> Result<(), KeyRefusal> {
         let old = change.old.as_ref().ok_or(KeyRefusal::NotInForce)?;
-        let (before, new) = (ed25519_key(old)?, ed25519_key(&change.new)?);
+        let before = ed25519_key(old)?;
         if self.log.is_some_and(|log| log != before) {
             return Err(KeyRefusal::NotInForce);
         }
+        if change.freezes() {
+            // Nothing comes, so nothing else signs.
+            let signature = old.signature.as_slice().try_into().map_err(|_| KeyRefusal::Encoding)?;
+            let holds = verify_ed25519(&before, &signed.0, signature);
+            return if holds { Ok(()) } else { Err(KeyRefusal::Signature) };
+        }
+        let new = ed25519_key(&change.new)?;
         if before == new {
             return Err(KeyRefusal::Known);
         }

@@ -102,6 +102,12 @@ pub enum Wrong {
     /// The body of a public entry.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// Behind the entry that froze the log.
+    #[error("the log was frozen by entry {at}")]
+    Frozen {
+        /// The last entry that may be there.
+        at: u64,
+    },
     /// A key that may not take the other one's place.
     #[error("key change: {0}")]
     KeyChange(#[from] KeyRefusal),
