@@ -927,6 +927,91 @@ def credentials():
     write("credential/too-long.json", "Longer than 16 KiB", [bad("attestation", credential(long), "cbor/too-long")])
 
 
+# ------------------------------------------------------------------------------------- authenticator
+
+# Ed25519 keys can't be made without their curve: the first two of RFC 8032, section 7.1.
+ED25519 = [bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
+           bytes.fromhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")]
+
+
+def authenticators():
+    folder = name = "authenticator"
+    point = bstr(compressed(times(secret("passkey"), G)))
+    origins = array([tstr("https://bank.example"), tstr("https://app.bank.example")])
+    passkey = [("alg", tstr("es256")), ("key", point), ("rp_id", tstr("bank.example")), ("origins", origins),
+               ("backup_eligible", FALSE), ("attachment", tstr("cross-platform"))]
+    device = [("alg", tstr("eddsa")), ("key", bstr(ED25519[0])), ("template", bstr(made_up("template"))), ("ueid", bstr(b"\1" + made_up("ueid", 16)))]
+    card = [("key", bstr(compressed(times(secret("card"), G)))), ("card_uid", bstr(b"\0" + made_up("card", 7)))]
+    password = [("secret", bstr(tagged("solelog/otp/v1", made_up("otp", 20)))), ("hash", tstr("sha1")), ("digits", uint(6)), ("period_s", uint(30))]
+    types = {"webauthn": passkey, "bio": device, "nfc": card, "otp": password}
+
+    def form(kind, about=None, purpose="sign", attestation="none"):
+        about = array([data for _, data in (types[kind] if about is None else about)])
+        return Format(name, name, [
+            ("version", uint(1)), ("type", tstr(kind)), ("participant", bstr(made_up("subject"))), ("purpose", tstr(purpose)),
+            ("attestation", tstr(attestation)), ("about", about)])
+
+    def changed(kind, part, data):
+        assert any(old == part for old, _ in types[kind])
+        return form(kind, [(old, data if old == part else value) for old, value in types[kind]]).encode()
+
+    def good(case, data):
+        return ok(case, name, data, authenticator_id=tagged("solelog/authenticator/v1", data).hex())
+
+    def bad(case, kind, part, data, reason):
+        return reject(f"{kind}-{part}-{case}", name, changed(kind, part, data), reason)
+
+    write(f"{folder}/valid.json", "Claims of authenticators", [
+        *(good(kind, form(kind).encode()) for kind in types),
+        good("login", form("webauthn", purpose="login").encode()), good("attested", form("webauthn", attestation="packed:example").encode()),
+        good("synced", changed("webauthn", "backup_eligible", TRUE)), good("platform", changed("webauthn", "attachment", tstr("platform"))),
+        good("unknown-attachment", changed("webauthn", "attachment", tstr("unknown"))),
+        good("one-origin", changed("webauthn", "origins", array([tstr("https://bank.example")]))),
+        good("eight-origins", changed("webauthn", "origins", array([tstr(f"https://{n}.example") for n in range(8)]))),
+        good("passkey-eddsa", form("webauthn", [("alg", tstr("eddsa")), ("key", bstr(ED25519[1]))] + passkey[2:]).encode()),
+        good("sha256-8-digits", form("otp", [password[0], ("hash", tstr("sha256")), ("digits", uint(8)), ("period_s", uint(120))]).encode()),
+    ])
+    encoding_faults(folder, form("webauthn"))
+    shape_faults(folder, form("webauthn"))
+    write(f"{folder}/excess.json", "More elements than there are parts", [
+        reject("seven", name, form("nfc").encode(form("nfc").parts + [("", uint(0))]), f"shape/{name}/excess"),
+        reject("about", name, form("nfc", card + [("", uint(0))]).encode(), "shape/about/excess"),
+    ])
+    write(f"{folder}/words.json", "Words that mean nothing", [
+        reject("type", name, form("nfc").with_part("type", tstr("ntag")), "shape/type/value"),
+        reject("purpose", name, form("nfc", purpose="both").encode(), "shape/purpose/value"),
+        reject("attestation-empty", name, form("nfc", attestation="").encode(), "shape/attestation/size"),
+        reject("attestation-256", name, form("nfc", attestation="a" * 256).encode(), "shape/attestation/size"),
+        bad("usb", "webauthn", "attachment", tstr("usb"), "shape/attachment/value"),
+        bad("md5", "otp", "hash", tstr("md5"), "shape/hash/value"),
+    ])
+    write(f"{folder}/keys.json", "Keys that are none, or of another algorithm", [
+        bad("rs256", "webauthn", "alg", tstr("rs256"), "key/unsupported"), bad("es384", "bio", "alg", tstr("es384"), "key/unsupported"),
+        bad("uncompressed", "webauthn", "key", bstr(b"\4" + bytes(64)), "key/point"),
+        bad("tag-05", "nfc", "key", bstr(b"\5" + bytes(32)), "shape/key/value"),
+        bad("x-too-large", "nfc", "key", bstr(b"\2" + b"\xff" * 32), "key/point"),
+        bad("31-bytes", "bio", "key", bstr(bytes(31)), "key/form"),
+        bad("small-order", "bio", "key", bstr(b"\1" + bytes(31)), "key/point"),
+        bad("small-order-zero", "bio", "key", bstr(bytes(32)), "key/point"),
+    ])
+    write(f"{folder}/parts.json", "Parts of what an authenticator is that are not what the CDDL says", [
+        bad("none", "webauthn", "origins", array([]), "shape/origins/size"),
+        bad("nine", "webauthn", "origins", array([tstr(f"https://{n}.example") for n in range(9)]), "shape/origins/size"),
+        bad("twice", "webauthn", "origins", array([tstr("https://bank.example")] * 2), "shape/origins/value"),
+        bad("empty", "webauthn", "origins", array([tstr("")]), "shape/origins/size"),
+        bad("number", "webauthn", "backup_eligible", uint(0), "shape/backup_eligible/type"),
+        bad("empty", "webauthn", "rp_id", tstr(""), "shape/rp_id/size"),
+        bad("31-bytes", "bio", "template", bstr(bytes(31)), "shape/template/size"),
+        bad("16-bytes", "bio", "ueid", bstr(bytes(16)), "shape/ueid/size"),
+        bad("7-bytes", "nfc", "card_uid", bstr(bytes(7)), "shape/card_uid/size"),
+        bad("31-bytes", "otp", "secret", bstr(bytes(31)), "shape/secret/size"),
+        bad("five", "otp", "digits", uint(5), "shape/digits/size"), bad("nine", "otp", "digits", uint(9), "shape/digits/size"),
+        bad("14", "otp", "period_s", uint(14), "shape/period_s/size"), bad("121", "otp", "period_s", uint(121), "shape/period_s/size"),
+        bad("text", "otp", "period_s", tstr("30"), "shape/period_s/type"),
+        reject("about-missing", name, form("otp", password[:-1]).encode(), "shape/period_s/missing"),
+    ])
+
+
 # ----------------------------------------------------------------------------------------- index keys
 
 def index_keys():
@@ -956,6 +1041,7 @@ def main():
     provider_entries()
     entries()
     credentials()
+    authenticators()
     index_keys()
     texts = {HERE / path: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for path, content in FILES.items()}
     if "--check" in sys.argv[1:]:

@@ -424,6 +424,14 @@ impl Parts {
         if (1..=max).contains(&text.len()) { Ok(text) } else { Err(ShapeError { part, fault: Fault::Size }) }
     }
 
+    /// True or false.
+    pub fn flag(&mut self, part: &'static str) -> Result<bool, ShapeError> {
+        match self.value(part)? {
+            Value::Bool(flag) => Ok(flag),
+            _ => Err(ShapeError { part, fault: Fault::Type }),
+        }
+    }
+
     /// A byte string.
     pub fn bytes(&mut self, part: &'static str) -> Result<Vec<u8>, ShapeError> {
         match self.value(part)? {

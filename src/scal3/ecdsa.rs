@@ -82,6 +82,12 @@ impl Signature {
         self.bytes
     }
 
+    /// The one of (r, s) and (r, n − s) whose s is the lower number.
+    pub fn with_low_s(self) -> Signature {
+        let inner = self.inner.normalize_s();
+        Signature { inner, bytes: inner.to_bytes().into() }
+    }
+
     /// Verifies over a message, hashed with SHA-256.
     ///
     /// # Errors

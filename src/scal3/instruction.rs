@@ -30,6 +30,13 @@ pub const CLASS_PAYMENT: &str = "payment";
 /// The use of a key: `key`, `alg`, `message_digest`.
 pub const CLASS_KEY_USE: &str = "key.use";
 
+/// The log gets another policy: `policy`, its SHA-256, which is always shown.
+pub const CLASS_POLICY: &str = "policy.change";
+/// The subscriber gets another authenticator: `authenticator`, its id, which is always shown.
+pub const CLASS_ADD_AUTHENTICATOR: &str = "authenticator.add";
+/// An authenticator of the subscriber counts no more: `authenticator`, its id, which is always shown.
+pub const CLASS_REVOKE_AUTHENTICATOR: &str = "authenticator.revoke";
+
 /// The value of a field. Its `Debug` tells the type and the length only, here and in what holds it: what a person
 /// authorises must not reach a log line by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -304,7 +311,8 @@ impl Shown {
     ///
     /// Fails when the shown fields contradict the class, and, where nothing is hidden, when one is missing.
     ///
-    /// A `credential.add` must show its `credential`: the log acts on it. Else what is hidden can't be checked: a required field may be, and so may a second field of a name that is shown,
+    /// What the log acts on must be shown: the `credential` of a `credential.add`, the `policy` of a `policy.change`, the
+    /// `authenticator` of an `authenticator.add` or `.revoke`. Else what is hidden can't be checked: a required field may be, and so may a second field of a name that is shown,
     /// in an instruction that no [`Document::parse`] would take. Whoever acts on an instruction takes the whole document
     /// instead, with [`Document::of`].
     pub fn id(&self, class: &str) -> Result<Hash, InstructionError> {
@@ -412,13 +420,19 @@ fn check_class(class: &str, fields: &[Field], complete: bool) -> Result<(), Inst
                 &|value| matches!(value, Value::Bytes(bytes) if (32..=64).contains(&bytes.len())),
             )
         }
-        // The log itself acts on this one, so it must be there to read even where other fields are hidden.
-        CLASS_ADD => match find(fields, "credential") {
-            Some(Value::Bytes(id)) if id.len() == 32 => Ok(()),
-            Some(_) => Err(InstructionError::Typed("credential")),
-            None => Err(InstructionError::Requires("credential")),
-        },
+        // The log itself acts on these, so what they name must be there to read even where other fields are hidden.
+        CLASS_ADD => shown_hash(fields, "credential"),
+        CLASS_POLICY => shown_hash(fields, "policy"),
+        CLASS_ADD_AUTHENTICATOR | CLASS_REVOKE_AUTHENTICATOR => shown_hash(fields, "authenticator"),
         CLASS_ACTIVATE => want("credential", false, &|value| matches!(value, Value::Bytes(bytes) if bytes.len() == 32)),
         _ => Ok(()),
+    }
+}
+
+fn shown_hash(fields: &[Field], name: &'static str) -> Result<(), InstructionError> {
+    match find(fields, name) {
+        Some(Value::Bytes(id)) if id.len() == 32 => Ok(()),
+        Some(_) => Err(InstructionError::Typed(name)),
+        None => Err(InstructionError::Requires(name)),
     }
 }

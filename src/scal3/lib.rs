@@ -34,6 +34,7 @@ pub mod limits;
 pub mod profile;
 pub mod tag;
 
+pub mod authenticator;
 pub mod credential;
 pub mod entry;
 pub mod erasure;
@@ -51,14 +52,17 @@ pub mod status;
 
 pub mod cose;
 pub mod cose_receipt;
+pub mod did;
 pub mod ecdsa;
 pub mod h2f;
 pub mod point;
 pub mod schnorr;
 pub mod transcript;
+pub mod varint;
 
 pub mod attempts;
 pub mod batch;
+pub mod evidence;
 pub mod fold;
 mod gone;
 pub mod record;

@@ -35,3 +35,27 @@ pub const ORIGIN_MAX: usize = 255;
 
 /// The largest `amount` of a payment: 2^53 - 1, which every JSON reader still holds exactly.
 pub const AMOUNT_MAX: u64 = (1 << 53) - 1;
+
+/// The claims of an authenticator.
+pub const AUTHENTICATOR_MAX: usize = 4 * 1024;
+
+/// Origins of one authenticator.
+pub const ORIGINS_MAX: usize = 8;
+
+/// The client data of a WebAuthn assertion. Browsers make about 250 bytes.
+pub const CLIENT_DATA_MAX: usize = 8 * 1024;
+
+/// The authenticator data of a WebAuthn assertion: 37 bytes, and what extensions say.
+pub const AUTHENTICATOR_DATA_MAX: usize = 4 * 1024;
+
+/// The envelope of a card.
+pub const ENVELOPE_MAX: usize = 2 * 1024;
+
+/// A policy document.
+pub const POLICY_MAX: usize = 32 * 1024;
+
+/// Participants of one operation.
+pub const PARTICIPANTS_MAX: usize = 16;
+
+/// A delegation.
+pub const DELEGATION_MAX: usize = 32 * 1024;

@@ -443,7 +443,7 @@ impl CredentialState {
             previous: parts.hash("previous")?,
             status_counter: parts.uint("status_counter")?,
             first_record: index_or_null(&mut parts, "first_record")?,
-            activated: flag(&mut parts, "activated")?,
+            activated: parts.flag("activated")?,
             hold: match parts.uint("hold")? {
                 0 => Hold::None,
                 1 => Hold::Suspended,
@@ -452,7 +452,7 @@ impl CredentialState {
                     return Err(ShapeError { part: "hold", fault: Fault::Value }.into());
                 }
             },
-            vouched: flag(&mut parts, "vouched")?,
+            vouched: parts.flag("vouched")?,
             successors: successors(&mut parts)?,
             provider_counter: 0,
             provider_previous: Hash([0; 32]),
@@ -506,11 +506,4 @@ fn successors(parts: &mut Parts) -> Result<BTreeMap<Hash, u64>, ShapeError> {
         successors.insert(id, spoken_ms);
     }
     Ok(successors)
-}
-
-fn flag(parts: &mut Parts, part: &'static str) -> Result<bool, ShapeError> {
-    match parts.value(part)? {
-        Value::Bool(flag) => Ok(flag),
-        _ => Err(ShapeError { part, fault: Fault::Type }),
-    }
 }

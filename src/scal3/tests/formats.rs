@@ -11,7 +11,7 @@ use scal3::metadata::{challenge, operation_hash, previous};
 use scal3::opening::OpeningError;
 use scal3::outcome::Outcome;
 use scal3::status::StatusChange;
-use scal3::{AnyOpening, Credential, Document, Entry, Genesis, Hash, IssuingKey, Kind, Metadata};
+use scal3::{AnyOpening, Credential, Document, Entry, Genesis, Hash, IssuingKey, Kind, Metadata, authenticator};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -129,6 +129,12 @@ fn judge(case: &Value) -> Result<(), String> {
             let signature = input.last_chunk::<64>().unwrap();
             assert_eq!(credential.claims().with_signature(signature), input);
         }
+        "authenticator" => {
+            let input = input(case);
+            let claims = authenticator::Claims::parse(&input).map_err(|error| error.code())?;
+            assert_eq!(claims.to_bytes(), input);
+            assert_eq!(claims.id(), hash(case, "authenticator_id"));
+        }
         "index-key" => {
             let secret = LabelSecret::from_bytes(fixed(case, "label_secret"));
             let stream = [Stream::Own, Stream::Provider][case["stream"].as_u64().unwrap() as usize];
@@ -200,5 +206,5 @@ fn every_vector_has_its_verdict_and_its_reason() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(judged >= 760, "{judged}");
+    assert!(judged >= 850, "{judged}");
 }
