@@ -1012,6 +1012,74 @@ def authenticators():
     ])
 
 
+# -------------------------------------------------------------------------------------------- policy
+
+def policies():
+    name = "policy"
+
+    def rules(*list_):
+        return json.dumps({"version": 1, "rules": list(list_)}, ensure_ascii=False)
+
+    def good(case, text):
+        return ok(case, name, text.encode(), policy=hashlib.sha256(text.encode()).hexdigest())
+
+    def bad(case, text):
+        return reject(case, name, text.encode(), "form")
+
+    def need(case, need_):
+        return bad(case, rules({"when": {}, "need": need_}))
+
+    item = {"kind": "nfc"}
+    cards = {"count": "all", "of": {"kind": "nfc", "from": "signers"}}
+    everything = {"kind": "webauthn", "from": "signers", "uv": True, "device_bound": True, "attested": ["packed:example"],
+                  "attachment": "platform", "max_age_s": 60}
+    write(f"{name}/valid.json", "Policy documents", [
+        good("two-factors", '{"version":1,"rules":[]}'), good("spaces", ' { "rules" : [ ] , "version" : 1 } \n'),
+        good("nfc-disabled", rules({"when": {"class": "payment"}})), good("nfc-optional", rules({"when": {"class": "payment"}, "observe": ["nfc"]})),
+        good("nfc-required-all", rules({"when": {"class": "payment"}, "need": cards})),
+        good("nfc-required-threshold", rules({"when": {"class": "payment"}, "need": {**cards, "count": "threshold"}})),
+        good("nfc-required-number", rules({"when": {"class": "payment"}, "need": {**cards, "count": 2}})),
+        good("nfc-required-for-high-value", rules({"when": {"class": "payment", "amount_over": 1000000}, "need": cards}, {"when": {"class": "payment"}, "observe": ["nfc"]})),
+        good("everything", rules(
+            {"when": {"class": "payment", "currency": "EUR", "amount_over": 2 ** 53 - 1, "group": "board", "subject": made_up("subject").hex()}, "high": True, "device": ["android-key"],
+             "need": {"all": [everything, {"any": [{"kind": "bio", "modality": ["face", "fingerprint"]}, {"kind": "otp"}, {"kind": "varsig"}]}]}, "observe": ["nfc", "bio"]},
+            {"when": {}, "deny": "no-rule"})),
+        good("256-rules", rules(*[{"when": {}, "deny": "x"}] * 256)), good("32-items", rules({"when": {}, "need": {"all": [item] * 32}})),
+        good("high-said-to-be-false", rules({"when": {}, "high": False})),
+    ])
+    write(f"{name}/json.json", "Not one JSON document", [
+        bad("nothing", ""), bad("word", "allow"), bad("array", "[]"), bad("trailing", '{"version":1,"rules":[]} x'), bad("truncated", '{"version":1,"rules":[]'),
+        bad("comment", '{"version":1,"rules":[]/* none */}'), bad("byte-order-mark", '\ufeff{"version":1,"rules":[]}'),
+        reject("not-utf-8", name, b'{"version":1,"rules":[{"when":{},"deny":"\xff"}]}', "form"),
+    ])
+    write(f"{name}/twice.json", "A member twice", [
+        bad("version", '{"version":1,"version":1,"rules":[]}'), bad("deny", '{"version":1,"rules":[{"when":{},"deny":"a","deny":"b"}]}'),
+        bad("class", '{"version":1,"rules":[{"when":{"class":"a","class":"b"},"deny":"x"}]}'),
+        bad("kind", '{"version":1,"rules":[{"when":{},"need":{"kind":"otp","kind":"nfc"}}]}'),
+    ])
+    write(f"{name}/unknown.json", "Words that mean nothing", [
+        bad("version-2", '{"version":2,"rules":[]}'), bad("member", '{"version":1,"rules":[],"account":["active"]}'), bad("rule-member", rules({"when": {}, "allow": True})),
+        bad("when-member", rules({"when": {"amount_under": 1}, "deny": "x"})), bad("observed-kind", rules({"when": {}, "observe": ["retina"]})),
+        need("kind", {"kind": "retina"}), need("attribute", {**item, "resident": True}), need("from", {**item, "from": "anyone"}),
+        need("attachment", {"kind": "webauthn", "attachment": "unknown"}), need("modality", {"kind": "bio", "modality": ["iris"]}),
+        need("count-word", {**cards, "count": "some"}), need("null", {**item, "uv": None}),
+    ])
+    write(f"{name}/shape.json", "Members missing, too many, or out of range", [
+        bad("no-version", '{"rules":[]}'), bad("no-rules", '{"version":1}'), bad("no-when", rules({"deny": "x"})), bad("257-rules", rules(*[{"when": {}, "deny": "x"}] * 257)),
+        bad("deny-and-need", rules({"when": {}, "deny": "x", "need": item})), bad("deny-and-high", rules({"when": {}, "deny": "x", "high": True})),
+        bad("deny-and-observe", rules({"when": {}, "deny": "x", "observe": []})), bad("high-without-need", rules({"when": {}, "high": True})), bad("no-device", rules({"when": {}, "device": []})),
+        bad("amount-2-to-53", rules({"when": {"amount_over": 2 ** 53}, "deny": "x"})), bad("amount-negative", rules({"when": {"amount_over": -1}, "deny": "x"})), bad("amount-text", rules({"when": {"amount_over": "1"}, "deny": "x"})),
+        bad("subject-31-bytes", rules({"when": {"subject": "00" * 31}, "deny": "x"})), bad("subject-upper-case", rules({"when": {"subject": "AA" * 32}, "deny": "x"})),
+        need("nothing", {}), need("all-of-nothing", {"all": []}), need("any-of-nothing", {"any": []}), need("two-forms", {"all": [item], "kind": "nfc"}), need("all-with-attributes", {"all": [item], "uv": True}),
+        need("count-zero", {"count": 0, "of": item}), need("count-17", {"count": 17, "of": item}), need("count-without-of", {"count": 1}), need("of-without-count", {"of": item}),
+        need("all-of-one-subscriber", {"count": "all", "of": item}), need("attested-by-nobody", {**item, "attested": []}), need("no-modality", {"kind": "bio", "modality": []}), need("33-items", {"all": [item] * 33}),
+    ])
+    text = rules()
+    write(f"{name}/too-long.json", "Longer than 32 KiB, and exactly as long", [
+        good("exactly", text + " " * (32768 - len(text))), reject("one-more", name, (text + " " * (32769 - len(text))).encode(), "too-long"),
+    ])
+
+
 # ----------------------------------------------------------------------------------------- index keys
 
 def index_keys():
@@ -1042,6 +1110,7 @@ def main():
     entries()
     credentials()
     authenticators()
+    policies()
     index_keys()
     texts = {HERE / path: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for path, content in FILES.items()}
     if "--check" in sys.argv[1:]:

@@ -65,6 +65,7 @@ pub mod batch;
 pub mod evidence;
 pub mod fold;
 mod gone;
+pub mod policy;
 pub mod record;
 mod refusal;
 pub mod seen;

@@ -204,6 +204,10 @@ fn schemas_and_vectors_agree() {
                 let (Some(hex), None) = (case["hex"].as_str(), case.get("zeros")) else {
                     continue;
                 };
+                // A policy is JSON, and has a schema of its own.
+                if case["format"] == "policy" {
+                    continue;
+                }
                 let bytes = hex::decode(hex).unwrap();
                 let schema = schema(case["format"].as_str().unwrap());
                 let expected = match case["reason"].as_str() {

@@ -10,6 +10,7 @@ use scal3::key_change::KeyChange;
 use scal3::metadata::{challenge, operation_hash, previous};
 use scal3::opening::OpeningError;
 use scal3::outcome::Outcome;
+use scal3::policy::InForce;
 use scal3::status::StatusChange;
 use scal3::{AnyOpening, Credential, Document, Entry, Genesis, Hash, IssuingKey, Kind, Metadata, authenticator};
 use serde_json::Value;
@@ -135,6 +136,15 @@ fn judge(case: &Value) -> Result<(), String> {
             assert_eq!(claims.to_bytes(), input);
             assert_eq!(claims.id(), hash(case, "authenticator_id"));
         }
+        "policy" => {
+            let input = input(case);
+            let in_force = InForce::read(&input);
+            assert_eq!(in_force.policy().is_err(), in_force.error().is_some());
+            if let Some(error) = in_force.error() {
+                return Err(error.code().to_owned());
+            }
+            assert_eq!(*in_force.hash(), hash(case, "policy"));
+        }
         "index-key" => {
             let secret = LabelSecret::from_bytes(fixed(case, "label_secret"));
             let stream = [Stream::Own, Stream::Provider][case["stream"].as_u64().unwrap() as usize];
@@ -206,5 +216,5 @@ fn every_vector_has_its_verdict_and_its_reason() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(judged >= 850, "{judged}");
+    assert!(judged >= 900, "{judged}");
 }
