@@ -60,6 +60,7 @@ pub mod schnorr;
 pub mod transcript;
 pub mod varint;
 
+pub mod accusation;
 pub mod attempts;
 pub mod batch;
 pub mod evidence;
@@ -71,6 +72,7 @@ mod refusal;
 pub mod seen;
 pub mod state;
 mod step;
+pub mod verdict;
 pub mod verify;
 
 pub use credential::{Claims, Credential, IssuingKey};

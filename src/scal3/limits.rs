@@ -59,3 +59,6 @@ pub const PARTICIPANTS_MAX: usize = 16;
 
 /// A delegation.
 pub const DELEGATION_MAX: usize = 32 * 1024;
+
+/// An evidence file. The longest is a whole log up to the entry that it accuses.
+pub const EVIDENCE_FILE_MAX: usize = 64 * 1024 * 1024;

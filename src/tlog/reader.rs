@@ -135,6 +135,12 @@ impl Reader {
         self.read.as_ref().map_or(self.from, Frontier::head)
     }
 
+    /// The frontier of the tree of everything that was read. `None` before the first entry.
+    #[must_use]
+    pub fn frontier(&self) -> Option<&Frontier> {
+        self.read.as_ref()
+    }
+
     /// The index of the next entry.
     #[must_use]
     pub fn next_index(&self) -> LeafIndex {

@@ -6,6 +6,7 @@
 mod ask;
 mod authorise;
 mod enrol;
+mod evidence;
 mod failure;
 mod home;
 mod pin;
@@ -28,7 +29,7 @@ use self::failure::Failure;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; a receipt that is verified is an authorised instruction in the log
+  0  done; a receipt that is verified is an authorised instruction in the log, evidence proves what is printed
   1  refused, or failed: nothing was done, or something does not hold
   2  wrong usage, files that can't be read, or nobody there to ask
   3  nothing failed, and not everything that was asked is shown
@@ -71,6 +72,9 @@ enum Command {
     /// Exit code 0: an authorised instruction in the log. 1: something failed. 2: the files can't be read. 3: nothing
     /// failed, but the receipt shows only that the entry is in the log.
     Verify(verify::Verify),
+    /// What a monitor holds against a log.
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
     /// The PIN.
     #[command(subcommand)]
     Pin(pin::Pins),
@@ -122,6 +126,7 @@ pub fn run() -> ExitCode {
         Command::Receipts(receipts) => receipts.run(out),
         Command::Watch(watch) => watch.run(out),
         Command::Verify(verify) => verify.run(out),
+        Command::Evidence(evidence) => evidence.run(out),
         Command::Pin(pin) => pin.run(out),
         Command::Suspend(stop) => stop.run(stop::What::Suspend, out),
         Command::Revoke(stop) => stop.run(stop::What::Revoke, out),

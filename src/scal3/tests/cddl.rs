@@ -229,3 +229,41 @@ fn schemas_and_vectors_agree() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(good >= 50 && bad >= 400, "{good} {bad}");
 }
+
+#[test]
+fn evidence_files_are_as_their_schema_says() {
+    use scal3::accusation::{Accusation, Beginning, Charge, Exhibit};
+    use tlog::checkpoint::{Checkpoint, Origin};
+    use tlog::key::{KeyName, Signer};
+    use tlog::note::Note;
+    use tlog::tree::TreeHead;
+
+    let signer = Signer::note(KeyName::new("log.example/1").expect("a name"), &[1; 32]);
+    let text = Checkpoint::new(Origin::new("log.example/1").expect("an origin"), TreeHead::EMPTY).to_text();
+    let note = Note::sign(&text, &signer).expect("a note");
+    let beginning = || Beginning { root: H, hashes: vec![H, H] };
+    let exhibit = |index| Exhibit { index, entry: vec![1], opening: Some(vec![2]), hashes: vec![H] };
+    let other = || note.clone();
+    let charges = [
+        Charge::Fork { other: other() },
+        Charge::Diverged { other: other(), beginning: beginning() },
+        Charge::Rollback { other: other() },
+        Charge::EmptyRoot,
+        Charge::Entry { accused: exhibit(9), others: vec![exhibit(0), exhibit(3)], seen: None },
+        Charge::Entry { accused: exhibit(9), others: Vec::new(), seen: Some(beginning()) },
+        Charge::Replay { entries: vec![(vec![1], None), (vec![2], Some(vec![3]))], hashes: vec![H] },
+    ];
+    let schema = schema("evidence-file");
+    for charge in charges {
+        let accusation = Accusation { head: note.clone(), charge };
+        let bytes = accusation.to_bytes();
+        assert!(accepts(&schema, &bytes), "{accusation:?}");
+        assert_eq!(Accusation::parse(&bytes).as_ref(), Ok(&accusation));
+        for at in 0..bytes.len() {
+            assert!(Accusation::parse(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+    // Exhibits have one order.
+    let charge = Charge::Entry { accused: exhibit(9), others: vec![exhibit(3), exhibit(3)], seen: None };
+    Accusation::parse(&Accusation { head: note, charge }.to_bytes()).expect_err("twice the same");
+}
