@@ -167,7 +167,7 @@ async fn records_that_do_not_belong_are_refused_by_name() {
     table.record("the joint signature", body, refused("joint", "signature")).await;
     let mut evidence = Opening::parse(&good).expect("an opening");
     evidence.evidence.push(Evidence {
-        kind: "webauthn".into(),
+        kind: "retina".into(),
         participant: Hash([1; 32]),
         authenticator: Hash([2; 32]),
         blob: vec![3],

@@ -353,6 +353,9 @@ def instructions():
         good("activate", "credential.activate", []),
         good("activate-names-the-credential", "credential.activate", [field("credential", bstr(made_up("a credential")))]),
         good("add", "credential.add", [field("credential", bstr(made_up("a successor")))]),
+        good("policy", "policy.change", [field("policy", bstr(made_up("a policy")))]),
+        good("authenticator-add", "authenticator.add", [field("authenticator", bstr(made_up("an authenticator"))), field("name", tstr("my key"))]),
+        good("authenticator-revoke", "authenticator.revoke", [field("authenticator", bstr(made_up("an authenticator")))]),
         good("unknown-class", "example.unknown", every),
         good("unknown-class-amount-is-text", "example.unknown", [field("amount", tstr("a lot"))]),
     ])
@@ -418,6 +421,13 @@ def instructions():
         bad("credential-missing", "credential.add", [], "requires/credential"),
         bad("credential-33-bytes", "credential.add", [field("credential", bstr(bytes(33)))], "typed/credential"),
         bad("credential-text", "credential.add", [field("credential", tstr("the new one"))], "typed/credential"),
+    ])
+    write(f"{folder}/standing-fields.json", "Changes of what holds from then on that do not name it", [
+        bad(f"{kind}-{case}", kind, fields, reason)
+        for kind, part in (("policy.change", "policy"), ("authenticator.add", "authenticator"), ("authenticator.revoke", "authenticator"))
+        for case, fields, reason in (
+            ("missing", [], f"requires/{part}"), ("31-bytes", [field(part, bstr(bytes(31)))], f"typed/{part}"),
+            ("text", [field(part, tstr("the new one"))], f"typed/{part}"))
     ])
     filler = 32 * 1024 - len(document("x", [field("a", bstr(bytes(30000)))])) + 30000
     assert len(document("x", [field("a", bstr(bytes(filler)))])) == 32 * 1024
@@ -575,6 +585,8 @@ def openings():
         "resumed": (3, array([uint(3), bstr(CREDENTIAL), tstr("asked by the subscriber")])),
         "revoked": (3, array([uint(4), bstr(CREDENTIAL), tstr("device lost")])),
         "recovered": (3, array([uint(5), bstr(CREDENTIAL), tstr("identity checked again")])),
+        "authenticator-added": (3, array([uint(6), bstr(CREDENTIAL), bstr(b"claims")])),
+        "authenticator-revoked": (3, array([uint(7), bstr(CREDENTIAL), array([bstr(made_up("authenticator")), tstr("card lost")])])),
         "erasure": (7, array([uint(42), tstr("retention ended")])),
         "executed": (2, array([tstr("executed"), stream_place(), bstr(made_up("instruction")), NULL, NULL])),
         "blocked": (2, array([tstr("blocked"), stream_place(2 ** 64 - 1, made_up("commitment")), NULL, tstr("policy"), bstr(b"\1")])),
@@ -605,7 +617,12 @@ def openings():
     ])
     status = Format("status", "status", [("change", uint(4)), ("credential", bstr(CREDENTIAL)), ("detail", tstr("device lost"))])
     write(f"{folder}/status.json", "Changes of status that are not what the CDDL says", [
-        reject("change-6", "status", status.with_part("change", uint(6)), "shape/change/value"),
+        reject("change-8", "status", status.with_part("change", uint(8)), "shape/change/value"),
+        reject("added-text", "status", array([uint(6), bstr(CREDENTIAL), tstr("")]), "shape/detail/type"),
+        reject("authenticator-revoked-text", "status", array([uint(7), bstr(CREDENTIAL), tstr("lost")]), "shape/detail/type"),
+        reject("authenticator-31-bytes", "status", array([uint(7), bstr(CREDENTIAL), array([bstr(bytes(31)), tstr("lost")])]), "shape/authenticator/size"),
+        reject("authenticator-without-reason", "status", array([uint(7), bstr(CREDENTIAL), array([bstr(CREDENTIAL)])]), "shape/reason/missing"),
+        reject("authenticator-excess", "status", array([uint(7), bstr(CREDENTIAL), array([bstr(CREDENTIAL), tstr("lost"), NULL])]), "shape/detail/excess"),
         reject("credential-31-bytes", "status", status.with_part("credential", bstr(bytes(31))), "shape/credential/size"),
         reject("issued-text", "status", array([uint(0), bstr(CREDENTIAL), tstr("")]), "shape/detail/type"),
         reject("activated-text", "status", array([uint(1), bstr(CREDENTIAL), tstr("12")]), "shape/detail/type"),

@@ -475,14 +475,18 @@ impl Course {
             Change::Activated(_) => !self.activated,
             Change::Suspended(_) => !self.suspended,
             Change::Resumed(_) => self.suspended,
-            Change::Revoked(_) | Change::Recovered(_) => true,
+            Change::AuthenticatorAdded(_) => self.activated && !self.suspended,
+            Change::Revoked(_) | Change::Recovered(_) | Change::AuthenticatorRevoked(..) => true,
         } && !self.revoked;
         match change {
             Change::Activated(_) => self.activated = true,
             Change::Suspended(_) => self.suspended = true,
             Change::Resumed(_) => self.suspended = false,
             Change::Revoked(_) => self.revoked = true,
-            Change::Issued(_) | Change::Recovered(_) => {}
+            Change::Issued(_)
+            | Change::Recovered(_)
+            | Change::AuthenticatorAdded(_)
+            | Change::AuthenticatorRevoked(..) => {}
         }
         may
     }

@@ -21,31 +21,38 @@ use tlog::tree::TreeHead;
 use tlog::{Hash, LeafHash};
 
 use crate::attempts::Attempt;
-use crate::cbor::{self, Value};
+use crate::authenticators::{Authenticators, EnrolError};
+use crate::cbor::Value;
 use crate::credential::{Credential, CredentialError};
 use crate::entry::{BodyError, Entry, Kind};
 use crate::erasure::Erasure;
 use crate::event::{Event, StreamPlace};
-use crate::genesis::{Genesis, policy_hash};
+use crate::genesis::Genesis;
 use crate::gone::Gone;
 use crate::index_key::status_index_key;
 use crate::key_change::{KeyChange, Role};
 use crate::keys::Keys;
-use crate::limits::ENTRY_MAX;
 use crate::opening::{self, OtherOpening};
 use crate::outcome::Outcome;
+use crate::policy::{Denial, InForce};
 use crate::seen::SeenOnHistory;
 use crate::state::{CredentialState, TransitionError};
 use crate::status::{Change, StatusChange};
-pub use crate::step::{Known, Step, Stop, Wrong};
-use crate::verify::{Bound, CredentialRefusal, MetadataRefusal, Place, Refusal, Signed, Submitted};
+pub use crate::step::{Known, PolicyRefusal, Step, Stop, Wrong};
+use crate::verify::{
+    Bound, CredentialRefusal, EvidenceRefusal, MetadataRefusal, Place, Refusal, Rules, Signed, Submitted,
+};
+
+mod standing;
+
+use standing::Standing;
 
 /// What the log means so far.
 #[derive(Debug, Clone)]
 pub struct Fold {
     genesis: Genesis,
     keys: Keys,
-    policy: Hash,
+    standing: Standing,
     time_ms: u64,
     frontier: Frontier,
     /// The root of each size, by size.
@@ -109,7 +116,7 @@ impl Fold {
         let empty = frontier.root();
         frontier.push(LeafHash::of(entry))?;
         Ok(Fold {
-            policy: genesis.policy_hash(),
+            standing: Standing::new(&genesis.policy),
             genesis,
             keys,
             time_ms: parsed.time_ms,
@@ -179,7 +186,17 @@ impl Fold {
 
     /// SHA-256 of the policy in force.
     pub fn policy(&self) -> &Hash {
-        &self.policy
+        self.standing.policy.hash()
+    }
+
+    /// The policy in force.
+    pub fn policy_in_force(&self) -> &InForce {
+        &self.standing.policy
+    }
+
+    /// The authenticators of a participant, by the subject of their credentials. None: nobody has asked for any.
+    pub fn authenticators(&self, participant: &Hash) -> Option<&Authenticators> {
+        self.standing.authenticators(participant)
     }
 
     /// The latest time of an entry.
@@ -262,7 +279,7 @@ impl Fold {
             return Err(Wrong::IndexKeyUsed { at });
         }
         match (entry.kind, given, &entry.body) {
-            (Kind::Policy, _, Some(body)) => self.policy_change(body),
+            (Kind::Policy, _, Some(body)) => self.policy_change(body, entry.time_ms),
             (Kind::Key, _, Some(body)) => self.key_change(body, index),
             (kind, _, Some(_)) => Ok(Step::Other(kind)),
             (Kind::Instruction, Given::Nothing, _) => {
@@ -288,6 +305,7 @@ impl Fold {
                 if let Some(followed) = id.and_then(|id| self.credentials.get_mut(&id)) {
                     followed.in_doubt = true;
                     followed.state.skip_status();
+                    self.standing.doubt(followed.state.credential().claims().subject);
                     self.next_status.insert(followed.state.next_status_key(), followed.state.credential().id());
                 }
                 Ok(Step::Unopened(Kind::Status))
@@ -405,7 +423,7 @@ impl Fold {
             if seen.is_none() {
                 return Err(Refusal::from(MetadataRefusal::SeenNotOnHistory).into());
             }
-            if metadata.policy != self.policy {
+            if metadata.policy != *self.standing.policy.hash() {
                 return Err(Refusal::from(MetadataRefusal::Policy).into());
             }
             self.authorisations.insert(key, index);
@@ -422,8 +440,25 @@ impl Fold {
         if bridged {
             state.bridge(metadata.sequence, metadata.previous);
         }
-        let authorized = signed.authorize(&place, &state, &self.policy, seen.as_ref())?;
+        let subject = state.credential().claims().subject;
+        let nobody = Authenticators::of(subject);
+        let own = self.standing.authenticators(&subject).unwrap_or(&nobody);
+        let rules = Rules { policy: &self.standing.policy, authenticators: &[own] };
+        let authorized = match signed.authorize_under(&place, &state, &rules, seen.as_ref()) {
+            // What is missing may have been added where nobody can read it any more.
+            Err(Refusal::Evidence(refusal)) if self.unopened_status && may_be_unread(&refusal) => {
+                self.authorisations.insert(key, index);
+                if let Some(followed) = self.credentials.get_mut(&metadata.credential) {
+                    followed.in_doubt = true;
+                }
+                return Ok(Step::InDoubt(Kind::Instruction));
+            }
+            authorized => authorized?,
+        };
         state.record(&authorized)?;
+        // And what is there may have been revoked there.
+        let in_doubt = self.standing.is_doubtful(&subject) && !signed.evidence().is_empty();
+        self.standing.take_record(&authorized, subject);
 
         if bridged {
             for index in &excused {
@@ -433,6 +468,9 @@ impl Fold {
         self.authorisations.insert(key, index);
         if let Some(followed) = self.credentials.get_mut(&metadata.credential) {
             (followed.state, followed.last, followed.paid) = (state, index, 0);
+        }
+        if in_doubt {
+            return Ok(Step::InDoubt(Kind::Instruction));
         }
         Ok(if bridged { Step::Bridged { authorized, missing } } else { Step::Instruction(authorized) })
     }
@@ -454,19 +492,43 @@ impl Fold {
         if entry.index_key != Some(key) {
             return Err(Wrong::StatusKey);
         }
+        let subject = followed.state.credential().claims().subject;
+        // The record that asked for an authenticator may be one that nobody can read any more.
+        let unread = self.last_unopened.is_some_and(|last| last > followed.state.issued_at());
         let step = if followed.in_doubt {
             followed.state.skip_status();
+            self.standing.doubt(subject);
             Step::InDoubt(Kind::Status)
         } else {
-            match change.change {
-                Change::Activated(first) if first > followed.state.issued_at() && self.unopened.contains(&first) => {
-                    followed.state.activate_unopened(first)?;
-                    self.unopened.remove(&first);
+            let mut in_doubt = false;
+            match &change.change {
+                Change::Activated(first) if *first > followed.state.issued_at() && self.unopened.contains(first) => {
+                    followed.state.activate_unopened(*first)?;
+                    self.unopened.remove(first);
                     followed.paid = 1;
                 }
-                _ => followed.state.change(&change.change)?,
+                other => {
+                    let mut state = followed.state.clone();
+                    state.change(other)?;
+                    match other {
+                        Change::AuthenticatorAdded(claims) => {
+                            in_doubt = self.standing.add(subject, claims, index, entry.time_ms, unread)?;
+                        }
+                        Change::AuthenticatorRevoked(id, _) => match self.standing.revoke(subject, id, index) {
+                            Err(EnrolError::Unknown) if self.standing.is_doubtful(&subject) => in_doubt = true,
+                            revoked => revoked?,
+                        },
+                        _ => {}
+                    }
+                    followed.state = state;
+                }
             }
-            Step::Status(change)
+            if in_doubt {
+                self.standing.doubt(subject);
+                Step::InDoubt(Kind::Status)
+            } else {
+                Step::Status(change)
+            }
         };
         self.next_status.remove(&key);
         self.next_status.insert(followed.state.next_status_key(), followed.state.credential().id());
@@ -486,6 +548,7 @@ impl Fold {
         if entry.index_key != Some(status_index_key(id, 0)) {
             return Err(Wrong::StatusKey);
         }
+        self.standing.check_device(&credential)?;
         let (before, subject) = (credential.claims().predecessor, credential.claims().subject);
         // An opening that is gone may have been the predecessor's, or the record in which it spoke for this one.
         let (state, in_doubt) = match before.and_then(|id| self.credentials.get_mut(&id)) {
@@ -502,18 +565,16 @@ impl Fold {
             }
         };
         self.subjects.insert(subject);
+        self.standing.take_device(state.credential());
         self.next_status.insert(state.next_status_key(), *id);
         let followed = Followed { state, last: index, paid: 0, last_about: index, attempts_in_doubt: false, in_doubt };
         self.credentials.insert(*id, followed);
         Ok(in_doubt)
     }
 
-    fn policy_change(&mut self, body: &[u8]) -> Result<Step, Wrong> {
-        match cbor::decode(body, ENTRY_MAX).map_err(BodyError::from)? {
-            Value::Bytes(policy) => self.policy = policy_hash(&policy),
-            _ => return Err(BodyError::value("policy").into()),
-        }
-        Ok(Step::Policy(self.policy))
+    fn policy_change(&mut self, body: &[u8], time_ms: u64) -> Result<Step, Wrong> {
+        let in_doubt = self.standing.change_policy(body, time_ms, self.last_unopened.is_some())?;
+        Ok(if in_doubt { Step::InDoubt(Kind::Policy) } else { Step::Policy(*self.policy()) })
     }
 
     /// A key takes another one's place, if its role's rules are kept.
@@ -525,4 +586,13 @@ impl Fold {
             _ => Step::Other(Kind::Key),
         })
     }
+}
+
+/// Whether evidence was refused for something that another entry, which can't be read, may have changed.
+fn may_be_unread(refusal: &EvidenceRefusal) -> bool {
+    matches!(
+        refusal,
+        EvidenceRefusal::UnknownAuthenticator { .. }
+            | EvidenceRefusal::Policy(Denial::NotMet { .. } | Denial::VouchedOnly { .. })
+    )
 }

@@ -62,10 +62,13 @@ pub mod varint;
 
 pub mod accusation;
 pub mod attempts;
+pub mod authenticators;
+mod authorized;
 pub mod batch;
 pub mod evidence;
 pub mod fold;
 mod gone;
+pub mod judgement;
 pub mod policy;
 pub mod record;
 mod refusal;

@@ -238,7 +238,7 @@ impl Policy {
     }
 
     /// The first rule that matches, and what it says before any evidence is looked at.
-    fn needs(&self, operation: &Operation<'_>) -> Result<Needs<'_>, Denial> {
+    pub(crate) fn needs(&self, operation: &Operation<'_>) -> Result<Needs<'_>, Denial> {
         let may_act = match operation.account {
             Status::Active => true,
             Status::Issued => operation.class == CLASS_ACTIVATE,

@@ -4,6 +4,7 @@ use crate::batch::Broken;
 use crate::ecdsa::BadSignature;
 use crate::instruction::InstructionError;
 use crate::opening::OpeningError;
+use crate::policy::Denial;
 use crate::record::RecordError;
 use crate::schnorr::JointError;
 use crate::state::SUCCESSORS_MAX;
@@ -26,12 +27,12 @@ pub enum Refusal {
     /// The joint key did not sign the message.
     #[error("joint: {0}")]
     Joint(JointRefusal),
-    /// Something besides the two factors.
-    #[error("evidence: {0}")]
-    Evidence(#[from] EvidenceRefusal),
     /// The record does not belong at this place in the log.
     #[error("metadata: {0}")]
     Metadata(#[from] MetadataRefusal),
+    /// What the policy in force asks for besides the two factors.
+    #[error("evidence: {0}")]
+    Evidence(#[from] EvidenceRefusal),
 }
 
 /// Why bytes are no opening of a record.
@@ -105,15 +106,56 @@ pub enum JointRefusal {
     Mismatch,
 }
 
-/// Why evidence besides the two factors is refused.
+/// Why evidence besides the two factors is refused. `item` counts from 0, in the order of the opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EvidenceRefusal {
     /// Evidence of a kind this version can't verify. To let it pass would log it as verified.
     #[error("item {item} is of a kind that this version does not know")]
     UnknownKind {
-        /// Which item, counted from 0.
+        /// Which item.
         item: usize,
     },
+    /// Evidence that the policy neither needs nor observes.
+    #[error("item {item} is of a kind that the policy does not ask for")]
+    NotAsked {
+        /// Which item.
+        item: usize,
+    },
+    /// Evidence of somebody who has no part in this.
+    #[error("item {item} is of somebody who does not sign")]
+    Participant {
+        /// Which item.
+        item: usize,
+    },
+    /// Evidence by the same authenticator as an earlier item's.
+    #[error("item {item} is of an authenticator that made an earlier one")]
+    Twice {
+        /// Which item.
+        item: usize,
+    },
+    /// Evidence by an authenticator that the log does not have.
+    #[error("item {item} is of an authenticator that is not enrolled")]
+    UnknownAuthenticator {
+        /// Which item.
+        item: usize,
+    },
+    /// The policy in force denies it, or needs more.
+    #[error(transparent)]
+    Policy(#[from] Denial),
+}
+
+impl EvidenceRefusal {
+    /// A short stable name of what is wrong.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            EvidenceRefusal::UnknownKind { .. } => "unknown-kind",
+            EvidenceRefusal::NotAsked { .. } => "not-asked",
+            EvidenceRefusal::Participant { .. } => "participant",
+            EvidenceRefusal::Twice { .. } => "twice",
+            EvidenceRefusal::UnknownAuthenticator { .. } => "unknown-authenticator",
+            EvidenceRefusal::Policy(denial) => denial.code(),
+        }
+    }
 }
 
 /// Why a record does not belong at this place in the log.
@@ -241,7 +283,7 @@ impl Refusal {
             },
             Refusal::Binding(_) | Refusal::Device(_) | Refusal::Joint(JointRefusal::Mismatch) => "signature",
             Refusal::Joint(JointRefusal::Identity) => "identity",
-            Refusal::Evidence(EvidenceRefusal::UnknownKind { .. }) => "unknown-kind",
+            Refusal::Evidence(refusal) => refusal.code(),
             Refusal::Metadata(refusal) => refusal.code(),
         }
     }

@@ -121,6 +121,9 @@ pub enum TransitionError {
     /// An entry of the provider's stream that does not follow the one before.
     #[error("not the next entry of the provider's stream")]
     Stream,
+    /// An authenticator that is added while the credential may not act.
+    #[error("an authenticator is added by an active credential")]
+    Authenticator,
     /// An attempt of a credential that may not act, or a verdict on one that does not wait for it.
     #[error("an attempt that may not be, or a verdict on none")]
     Attempt,
@@ -255,6 +258,13 @@ impl CredentialState {
                 }
                 self.vouched = true;
             }
+            Change::AuthenticatorAdded(_) => {
+                if self.status() != Status::Active {
+                    return Err(TransitionError::Authenticator);
+                }
+            }
+            // Which authenticators there are stands elsewhere: they outlive a credential. Here the entry is counted.
+            Change::AuthenticatorRevoked(..) => {}
         }
         self.status_counter = counter;
         Ok(())
@@ -484,7 +494,7 @@ fn index_or_null(parts: &mut Parts, part: &'static str) -> Result<Option<u64>, S
 }
 
 /// Whether a successor that was spoken for then may still be issued now.
-fn waits(spoken_ms: u64, now_ms: u64) -> bool {
+pub(crate) fn waits(spoken_ms: u64, now_ms: u64) -> bool {
     now_ms.saturating_sub(spoken_ms) <= SUCCESSOR_WAITS_MS
 }
 

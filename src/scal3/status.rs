@@ -5,6 +5,8 @@
 //! change = 0 issued     detail = bstr, the credential as it was signed
 //!          1 activated  detail = uint, the index of its first record
 //!          2 suspended  3 resumed  4 revoked  5 recovered        detail = tstr, the reason
+//!          6 an authenticator is added      detail = bstr, its claims (`crate::authenticator`)
+//!          7 an authenticator is revoked    detail = [hash, reason: tstr]
 //! ```
 //!
 //! The entries of one credential are found by [`crate::index_key::status_index_key`] with counters 0, 1, 2 and so on:
@@ -29,7 +31,7 @@ pub struct StatusChange {
     pub change: Change,
 }
 
-/// What happened to a credential. `Debug` tells what, not why.
+/// What happened to a credential, or to an authenticator of its subject. `Debug` tells what, not why.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Change {
     /// The provider issued it; these are its bytes.
@@ -44,6 +46,10 @@ pub enum Change {
     Revoked(String),
     /// It succeeds another credential without that one's record, for this reason.
     Recovered(String),
+    /// Its subject has another authenticator, with these claims, as the subject's record asked for.
+    AuthenticatorAdded(Vec<u8>),
+    /// An authenticator of its subject counts no more, for this reason.
+    AuthenticatorRevoked(Hash, String),
 }
 
 impl Change {
@@ -56,6 +62,8 @@ impl Change {
             Change::Resumed(_) => 3,
             Change::Revoked(_) => 4,
             Change::Recovered(_) => 5,
+            Change::AuthenticatorAdded(_) => 6,
+            Change::AuthenticatorRevoked(..) => 7,
         }
     }
 }
@@ -69,6 +77,8 @@ impl fmt::Debug for Change {
             Change::Resumed(_) => "Resumed",
             Change::Revoked(_) => "Revoked",
             Change::Recovered(_) => "Recovered",
+            Change::AuthenticatorAdded(_) => "AuthenticatorAdded",
+            Change::AuthenticatorRevoked(..) => "AuthenticatorRevoked",
         })
     }
 }
@@ -86,6 +96,13 @@ impl StatusChange {
             3 => Change::Resumed(parts.text("detail")?),
             4 => Change::Revoked(parts.text("detail")?),
             5 => Change::Recovered(parts.text("detail")?),
+            6 => Change::AuthenticatorAdded(parts.bytes("detail")?),
+            7 => {
+                let mut detail = parts.array("detail")?;
+                let change = Change::AuthenticatorRevoked(detail.hash("authenticator")?, detail.text("reason")?);
+                detail.end()?;
+                change
+            }
             _ => {
                 return Err(ShapeError { part: "change", fault: Fault::Value });
             }
@@ -102,7 +119,10 @@ impl StatusChange {
     /// The body as a value.
     pub fn to_body(&self) -> Value {
         let detail = match &self.change {
-            Change::Issued(credential) => cbor::bytes(credential),
+            Change::Issued(bytes) | Change::AuthenticatorAdded(bytes) => cbor::bytes(bytes),
+            Change::AuthenticatorRevoked(authenticator, reason) => {
+                Value::Array(vec![cbor::bytes(&authenticator.0), cbor::text(reason)])
+            }
             Change::Activated(index) => cbor::uint(*index),
             Change::Suspended(reason)
             | Change::Resumed(reason)

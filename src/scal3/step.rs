@@ -3,6 +3,8 @@
 use tlog::Hash;
 use tlog::tree::TooLarge;
 
+use crate::authenticator::AuthenticatorError;
+use crate::authenticators::EnrolError;
 use crate::cbor::ShapeError;
 use crate::credential::CredentialError;
 use crate::entry::{BodyError, EntryError, Kind};
@@ -93,6 +95,15 @@ pub enum Wrong {
     /// The status names another credential than the one it holds, or one of another log.
     #[error("not a credential of this log")]
     OtherCredential,
+    /// The claims are those of no authenticator.
+    #[error(transparent)]
+    Authenticator(#[from] AuthenticatorError),
+    /// The authenticator may not be added or revoked so.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// The policy may not come into force.
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
     /// The credential may not be issued now.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -111,6 +122,17 @@ pub enum Wrong {
     /// A key that may not take the other one's place.
     #[error("key change: {0}")]
     KeyChange(#[from] KeyRefusal),
+}
+
+/// Why a policy may not come into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyRefusal {
+    /// No record of class `policy.change` names it, or not lately, or not under the policy in force.
+    #[error("no instruction speaks for the policy")]
+    NotAuthorised,
+    /// It can't be read, and would deny everything from here on.
+    #[error("the policy can't be read")]
+    Unreadable,
 }
 
 /// Why the fold can't take this input. Nothing was changed.

@@ -1,8 +1,8 @@
 //! Verification: from bytes that anybody may send to an authorisation that may stand in the log.
 //!
 //! ```text
-//! opening ── parse ──▶ Submitted ── credential, binding, device, joint, evidence ──▶ Signed ── status, metadata ──▶ Authorized
-//!                                   the same at every place in the log                        at one place in the log
+//! opening ── parse ──▶ Submitted ── credential, binding, device, joint ──▶ Signed ── status, metadata, evidence ──▶ Authorized
+//!                                   the same at every place in the log              at one place in the log
 //! ```
 //! Each type is made in one place only, by passing the checks before it. An [`Authorized`] is what
 //! a log may append (I-3), and server, key holder, monitor and tools all get theirs here (I-12).
@@ -14,18 +14,24 @@
 //! Nothing is looked up: credential state, policy in force, place and the proof about the seen
 //! head are arguments. Times are milliseconds since 1970-01-01T00:00Z.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use tlog::Hash;
 use tlog::tree::{TreeHead, TreeSize};
 
+pub use crate::authorized::{Authorized, Word};
 use crate::batch::{Broken, Job, Plain, VerifyBatch};
 use crate::credential::Credential;
 use crate::entry::Entry;
-use crate::instruction::{CLASS_ACTIVATE, CLASS_ADD, Shown, Value};
+use crate::evidence::Kind;
+use crate::instruction::{
+    CLASS_ACTIVATE, CLASS_ADD, CLASS_ADD_AUTHENTICATOR, CLASS_POLICY, CLASS_REVOKE_AUTHENTICATOR, Shown, Value,
+};
+use crate::judgement::Common;
+pub use crate::judgement::{Judgement, Rules};
 use crate::metadata::{self, Metadata};
-use crate::opening::{self, Opening};
+use crate::opening::{self, Evidence, Opening};
+use crate::policy::Operation;
 use crate::record::Record;
 pub use crate::refusal::{CredentialRefusal, EvidenceRefusal, JointRefusal, MetadataRefusal, ParseRefusal, Refusal};
 use crate::seen::SeenOnHistory;
@@ -142,7 +148,7 @@ impl Submitted {
         Ok(Bound { submitted: self, job })
     }
 
-    /// The checks that are the same at every place: credential, binding, device, joint, evidence.
+    /// The checks that are the same at every place: credential, binding, device, joint.
     ///
     /// # Errors
     /// The first that fails.
@@ -168,11 +174,12 @@ impl Bound {
 
     fn judge(self, verdict: Result<(), Broken>) -> Result<Signed, Refusal> {
         verdict?;
-        // No policy of this version asks for evidence, and no kind of it is known.
-        if !self.submitted.opening.evidence.is_empty() {
-            return Err(EvidenceRefusal::UnknownKind { item: 0 }.into());
+        // What nobody here can verify shows nothing at any place. All other evidence is judged at one.
+        let unknown = self.submitted.opening.evidence.iter().position(|evidence| Kind::new(&evidence.kind).is_none());
+        match unknown {
+            Some(item) => Err(EvidenceRefusal::UnknownKind { item }.into()),
+            None => Ok(Signed(self.submitted)),
         }
-        Ok(Signed(self.submitted))
     }
 }
 
@@ -243,14 +250,18 @@ impl Signed {
         Ok(())
     }
 
-    /// The rules of one place in the log: status of the credential, then the metadata rules.
+    /// What evidence the opening has.
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.0.opening.evidence
+    }
+
+    /// The rules of one place in the log, under a policy of which the caller knows that it asks for nothing besides the two
+    /// factors: status of the credential, then the metadata rules. A record with evidence is refused.
     ///
-    /// `seen` is what shows that [`Signed::seen`] lies on history; with none the record is refused.
-    /// That the authorisation and its index key are not in the log yet is for the one who knows
-    /// all of it: the sequencer, or [`crate::fold::Fold`].
+    /// Where a policy may ask for something, [`Signed::authorize_under`] is the one.
     ///
     /// # Errors
-    /// [`Refusal::Credential`], then [`Refusal::Metadata`].
+    /// [`Refusal::Credential`], then [`Refusal::Metadata`], then [`Refusal::Evidence`].
     pub fn authorize(
         &self,
         place: &Place,
@@ -258,11 +269,79 @@ impl Signed {
         policy_in_force: &Hash,
         seen: Option<&SeenOnHistory>,
     ) -> Result<Authorized, Refusal> {
+        self.check_place(place, state, policy_in_force, seen)?;
+        if !self.evidence().is_empty() {
+            return Err(EvidenceRefusal::NotAsked { item: 0 }.into());
+        }
+        Ok(self.authorized(place, Judgement::default()))
+    }
+
+    /// The rules of one place in the log: status of the credential, the metadata rules, then the evidence against the policy
+    /// in force.
+    ///
+    /// `seen` is what shows that [`Signed::seen`] lies on history; with none the record is refused.
+    /// That the authorisation and its index key are not in the log yet is for the one who knows
+    /// all of it: the sequencer, or [`crate::fold::Fold`].
+    ///
+    /// # Errors
+    /// [`Refusal::Credential`], then [`Refusal::Metadata`], then [`Refusal::Evidence`].
+    pub fn authorize_under(
+        &self,
+        place: &Place,
+        state: &CredentialState,
+        rules: &Rules<'_>,
+        seen: Option<&SeenOnHistory>,
+    ) -> Result<Authorized, Refusal> {
+        self.check_place(place, state, rules.policy.hash(), seen)?;
+        let judgement = self.judge_evidence(place, state, rules)?;
+        Ok(self.authorized(place, judgement))
+    }
+
+    fn check_place(
+        &self,
+        place: &Place,
+        state: &CredentialState,
+        policy_in_force: &Hash,
+        seen: Option<&SeenOnHistory>,
+    ) -> Result<(), Refusal> {
         check_status(self.metadata(), place, state)?;
         self.check_metadata_alone(place, state.issued_at())?;
         self.check_metadata(place, state, policy_in_force, seen)?;
+        Ok(())
+    }
+
+    fn judge_evidence(
+        &self,
+        place: &Place,
+        state: &CredentialState,
+        rules: &Rules<'_>,
+    ) -> Result<Judgement, EvidenceRefusal> {
+        let (metadata, record, claims) = (self.metadata(), self.record(), state.credential().claims());
+        let signers = [claims.subject];
+        let operation = Operation {
+            class: &metadata.class,
+            fields: &self.shown().fields,
+            account: state.status(),
+            device: &claims.attestation,
+            subscriber: &claims.subject,
+            signers: &signers,
+            threshold: 1,
+            group: None,
+        };
+        let common = Common {
+            origin: &metadata.origin,
+            operation_hash: &record.operation_hash(),
+            instruction_id: record.instruction_id(),
+            session: &metadata.challenge,
+            device_key: state.credential().device_key(),
+            entry_ms: place.time_ms,
+        };
+        rules.judge(&operation, self.evidence(), &common)
+    }
+
+    fn authorized(&self, place: &Place, judgement: Judgement) -> Authorized {
         let (metadata, record) = (self.metadata(), self.record());
-        Ok(Authorized {
+        Authorized {
             credential: metadata.credential,
             sequence: metadata.sequence,
             next_previous: metadata::previous(&metadata.credential, metadata.sequence, record.c()),
@@ -274,15 +353,24 @@ impl Signed {
             commitment: *self.commitment(),
             index: place.index,
             time_ms: place.time_ms,
-            successor: self.successor(),
+            successor: self.names(CLASS_ADD, "credential"),
+            word: self.word(),
             challenge: metadata.challenge,
-        })
+            judgement,
+        }
     }
 
-    /// The credential that this record speaks for.
-    fn successor(&self) -> Option<Hash> {
-        match self.shown().field("credential") {
-            Some(Value::Bytes(id)) if self.metadata().class == CLASS_ADD => {
+    /// What this record says that holds beyond itself.
+    fn word(&self) -> Option<Word> {
+        let added = self.names(CLASS_ADD_AUTHENTICATOR, "authenticator").map(Word::AddAuthenticator);
+        let revoked = || self.names(CLASS_REVOKE_AUTHENTICATOR, "authenticator").map(Word::RevokeAuthenticator);
+        added.or_else(revoked).or_else(|| self.names(CLASS_POLICY, "policy").map(Word::Policy))
+    }
+
+    /// What a record of this class names in this field.
+    fn names(&self, class: &str, field: &str) -> Option<Hash> {
+        match self.shown().field(field) {
+            Some(Value::Bytes(id)) if self.metadata().class == class => {
                 Some(Hash(<[u8; 32]>::try_from(id.as_slice()).ok()?))
             }
             _ => None,
@@ -345,7 +433,7 @@ impl Signed {
         if metadata.policy != *policy_in_force {
             return Err(MetadataRefusal::Policy);
         }
-        if self.successor().is_some_and(|id| !state.has_room_for(&id, place.time_ms)) {
+        if self.names(CLASS_ADD, "credential").is_some_and(|id| !state.has_room_for(&id, place.time_ms)) {
             return Err(MetadataRefusal::Successors);
         }
         match state.status() {
@@ -390,92 +478,8 @@ fn check_status(metadata: &Metadata, place: &Place, state: &CredentialState) -> 
     }
 }
 
-/// An authorisation that belongs at one place in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorized {
-    credential: Hash,
-    sequence: u64,
-    next_previous: Hash,
-    index_key: Hash,
-    class: String,
-    instruction_id: Hash,
-    operation_hash: Hash,
-    authorisation_key: Hash,
-    commitment: Hash,
-    index: u64,
-    time_ms: u64,
-    successor: Option<Hash>,
-    challenge: Hash,
-}
-
-impl Authorized {
-    /// Whose authorisation it is.
-    pub fn credential(&self) -> &Hash {
-        &self.credential
-    }
-
-    /// The provider's challenge that it answers.
-    pub fn challenge(&self) -> &Hash {
-        &self.challenge
-    }
-
-    /// Which one of that credential, counted from 0.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    /// What the next record of this credential names as `previous`.
-    pub fn next_previous(&self) -> &Hash {
-        &self.next_previous
-    }
-
-    /// The index key of record and entry.
-    pub fn index_key(&self) -> &Hash {
-        &self.index_key
-    }
-
-    /// The class of the instruction.
-    pub fn class(&self) -> &str {
-        &self.class
-    }
-
-    /// The instruction.
-    pub fn instruction_id(&self) -> &Hash {
-        &self.instruction_id
-    }
-
-    /// What evidence is bound to.
-    pub fn operation_hash(&self) -> &Hash {
-        &self.operation_hash
-    }
-
-    /// The name of this authorisation. See [`crate::record::authorisation_key`].
-    pub fn authorisation_key(&self) -> &Hash {
-        &self.authorisation_key
-    }
-
-    /// What the entry carries.
-    pub fn commitment(&self) -> &Hash {
-        &self.commitment
-    }
-
-    /// The index of the entry.
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-
-    /// The time of its entry, milliseconds since 1970.
-    pub fn time_ms(&self) -> u64 {
-        self.time_ms
-    }
-
-    /// The credential that may come after this one: what a `credential.add` shows.
-    pub fn successor(&self) -> Option<&Hash> {
-        self.successor.as_ref()
-    }
-}
-
-/// All of it in one call: parse, credential, binding, device, joint, evidence, metadata.
+/// All of it in one call, under a policy of which the caller knows that it asks for nothing besides the two factors: parse,
+/// credential, binding, device, joint, metadata. See [`Signed::authorize`].
 ///
 /// `seen` is asked for the proof that the head seen lies on history.
 ///
@@ -489,11 +493,31 @@ pub fn verify(
     policy_in_force: &Hash,
     seen: impl FnOnce(&TreeHead) -> Option<SeenOnHistory>,
 ) -> Result<Authorized, Refusal> {
-    let submitted = Submitted::parse(opening)?;
-    let bound = submitted.bind(state.credential(), origin)?;
-    check_status(bound.submitted.metadata(), place, state)?;
-    let verdict = bound.job.verify();
-    let signed = bound.judge(verdict)?;
+    let signed = verify_signatures(opening, origin, place, state)?;
     let seen = seen(signed.seen());
     signed.authorize(place, state, policy_in_force, seen.as_ref())
+}
+
+/// All of it in one call: parse, credential, binding, device, joint, metadata, evidence.
+///
+/// # Errors
+/// The first check that fails.
+pub fn verify_under(
+    opening: &[u8],
+    origin: &str,
+    place: &Place,
+    state: &CredentialState,
+    rules: &Rules<'_>,
+    seen: impl FnOnce(&TreeHead) -> Option<SeenOnHistory>,
+) -> Result<Authorized, Refusal> {
+    let signed = verify_signatures(opening, origin, place, state)?;
+    let seen = seen(signed.seen());
+    signed.authorize_under(place, state, rules, seen.as_ref())
+}
+
+fn verify_signatures(opening: &[u8], origin: &str, place: &Place, state: &CredentialState) -> Result<Signed, Refusal> {
+    let bound = Submitted::parse(opening)?.bind(state.credential(), origin)?;
+    check_status(bound.submitted.metadata(), place, state)?;
+    let verdict = bound.job.verify();
+    bound.judge(verdict)
 }

@@ -74,11 +74,13 @@ async fn ask(person: &mut Person) -> Result<Option<&'static str>, Failure> {
     person.refresh().await?;
     let changes = person.standing().await?;
     let stands = |change: &Change| match change {
-        Change::Issued(_) => "issued, not active",
-        Change::Activated(_) | Change::Resumed(_) => "active",
-        Change::Recovered(_) => "recovered by the provider",
-        Change::Suspended(_) => "suspended",
-        Change::Revoked(_) => "revoked",
+        Change::Issued(_) => Some("issued, not active"),
+        Change::Activated(_) | Change::Resumed(_) => Some("active"),
+        Change::Recovered(_) => Some("recovered by the provider"),
+        Change::Suspended(_) => Some("suspended"),
+        Change::Revoked(_) => Some("revoked"),
+        // These change what the person has, not how the credential stands.
+        Change::AuthenticatorAdded(_) | Change::AuthenticatorRevoked(..) => None,
     };
-    Ok(changes.last().map(|status| stands(&status.change.change)))
+    Ok(changes.iter().rev().find_map(|status| stands(&status.change.change)))
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use client::watch::{Fault, Finding, List, Own, What};
 use scal3::Change;
+use scal3::authenticator::authenticator_id;
 use scal3::event::Detail;
 use serde_json::{Value as Json, json};
 
@@ -112,6 +113,10 @@ fn changed(change: &Change) -> String {
         Change::Resumed(reason) => format!("resumed  {}", quoted(reason)),
         Change::Revoked(reason) => format!("revoked  {}", quoted(reason)),
         Change::Recovered(reason) => format!("recovered by the provider  {}", quoted(reason)),
+        Change::AuthenticatorAdded(claims) => format!("authenticator {} added", authenticator_id(claims).to_hex()),
+        Change::AuthenticatorRevoked(id, reason) => {
+            format!("authenticator {} revoked  {}", id.to_hex(), quoted(reason))
+        }
     }
 }
 

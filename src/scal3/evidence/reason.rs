@@ -9,6 +9,9 @@ pub enum Reason {
     /// The authenticator is somebody else's.
     #[error("the authenticator is another participant's")]
     Participant,
+    /// The authenticator was revoked before this place in the log.
+    #[error("the authenticator is revoked")]
+    Revoked,
     /// The authenticator was enrolled for something else, such as logging in.
     #[error("the authenticator was enrolled for another purpose")]
     Purpose,
@@ -77,6 +80,7 @@ impl Reason {
         match self {
             Reason::Kind => "kind",
             Reason::Participant => "participant",
+            Reason::Revoked => "revoked",
             Reason::Purpose => "purpose",
             Reason::DeviceKey => "device-key",
             Reason::TooLong => "too-long",

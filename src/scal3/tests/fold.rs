@@ -445,23 +445,6 @@ fn a_credential_speaks_for_few_that_are_not_issued_and_shows_for_whom() {
 }
 
 #[test]
-fn a_policy_is_in_force_from_its_entry_on() {
-    let person = ann();
-    let mut log = Log::with(&person);
-    let old = log.draft(&person);
-    let body = cbor::encode(&cbor::bytes(b"{\"rules\":[1]}"));
-    let entry = Entry::public(Kind::Policy, log.time_ms, body);
-    let step = log.push(&entry, None);
-    assert_eq!(step, Step::Policy(scal3::genesis::policy_hash(b"{\"rules\":[1]}")));
-    let refusal = Refusal::Metadata(MetadataRefusal::Policy);
-    assert_eq!(log.judge(&old), Err(refusal));
-    let draft = log.draft(&person);
-    assert!(matches!(log.append(&draft), Step::Instruction(_)));
-    let entry = Entry::public(Kind::Policy, log.time_ms, cbor::encode(&cbor::uint(1)));
-    assert!(matches!(refused(&mut log, &entry, None), Wrong::Body(_)));
-}
-
-#[test]
 fn an_issuing_key_is_followed_by_one_that_both_sign() {
     let mut log = Log::new();
     let change = |old: &str, signers: [&str; 2]| {

@@ -272,13 +272,13 @@ fn r0_14_an_authenticator_counts_once_in_all_of_a_need() {
     let [one, two] = [1, 2].map(|authenticator| shown(Kind::WebAuthn, ANNA, authenticator));
     let phone = Claims { attachment: Attachment::Platform, ..shown(Kind::WebAuthn, ANNA, 3) };
     let both = with_need(r#"{"all":[{"kind":"webauthn"},{"kind":"webauthn","attachment":"cross-platform"}]}"#);
-    assert_eq!(judge(&both, &[one.clone()]), NOT_MET, "it fits both parts, and is one");
-    assert_eq!(judge(&both, &[phone.clone()]), NOT_MET);
+    assert_eq!(judge(&both, std::slice::from_ref(&one)), NOT_MET, "it fits both parts, and is one");
+    assert_eq!(judge(&both, std::slice::from_ref(&phone)), NOT_MET);
     for order in [[one.clone(), phone.clone()], [phone.clone(), one.clone()], [one.clone(), two.clone()]] {
         assert_eq!(judge(&both, &order), Ok(()), "whichever is looked at first");
     }
     let counted = with_need(r#"{"count":2,"of":{"kind":"webauthn"}}"#);
-    assert_eq!(judge(&counted, &[one.clone()]), NOT_MET);
+    assert_eq!(judge(&counted, std::slice::from_ref(&one)), NOT_MET);
     assert_eq!(judge(&counted, &[one.clone(), two.clone()]), Ok(()));
     let either = with_need(r#"{"any":[{"all":[{"kind":"nfc"},{"kind":"bio"}]},{"count":2,"of":{"kind":"webauthn"}}]}"#);
     let [nfc, bio] = [Kind::Nfc, Kind::Bio].map(|kind| shown(kind, ANNA, 5 + kind as u8));

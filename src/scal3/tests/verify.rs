@@ -139,7 +139,7 @@ const SIGNED_FAULTS: &[Row] = &[
         "evidence of an unknown kind",
         |draft| {
             draft.evidence.push(Evidence {
-                kind: "webauthn".into(),
+                kind: "retina".into(),
                 participant: Hash([1; 32]),
                 authenticator: Hash([2; 32]),
                 blob: vec![3],

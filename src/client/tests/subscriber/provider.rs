@@ -44,7 +44,7 @@ use tlog::{ConsistencyProof, InclusionProof, LeafHash, LeafIndex, Nodes, TreeHea
 pub const ORIGIN: &str = "log.example/people";
 pub const TOKEN: &str = "slt_backend";
 pub const START_MS: u64 = 1_770_000_000_000;
-const POLICY: &[u8] = b"allow";
+const POLICY: &[u8] = scal3::policy::TWO_FACTORS;
 
 /// What an answer is turned into: the log after it was made, the route, and the answer.
 pub type Hook = Box<dyn FnMut(&mut Log, &str, &mut Value) + Send>;

@@ -28,7 +28,7 @@ use scal3::{
 use tlog::tree::TreeHead;
 
 pub const ORIGIN: &str = "log.example/one";
-pub const POLICY: &[u8] = b"{\"rules\":[]}";
+pub const POLICY: &[u8] = scal3::policy::TWO_FACTORS;
 pub const START_MS: u64 = 1_760_000_000_000;
 
 /// A secret number that a name stands for.
@@ -239,14 +239,25 @@ pub struct Log {
 
 impl Log {
     pub fn new() -> Log {
-        let entry = Entry::public(Kind::Genesis, START_MS, genesis().to_bytes()).to_bytes();
+        Log::under(POLICY)
+    }
+
+    /// A log that begins with this policy.
+    pub fn under(policy: &[u8]) -> Log {
+        let genesis = Genesis { policy: policy.to_vec(), ..genesis() };
+        let entry = Entry::public(Kind::Genesis, START_MS, genesis.to_bytes()).to_bytes();
         let fold = Fold::start(&entry).unwrap();
         Log { fold, time_ms: START_MS + 1000, entries: vec![entry], openings: vec![None] }
     }
 
     /// A log in which this person may act.
     pub fn with(person: &Person) -> Log {
-        let mut log = Log::new();
+        Log::with_under(person, POLICY)
+    }
+
+    /// A log that begins with this policy and in which this person may act.
+    pub fn with_under(person: &Person, policy: &[u8]) -> Log {
+        let mut log = Log::under(policy);
         assert!(matches!(log.issue(person), Step::Status(_)));
         log.activate(person);
         log
@@ -305,6 +316,16 @@ impl Log {
     pub fn entry(&self, draft: &Draft, opening: &[u8]) -> Entry {
         let index_key = Some(draft.metadata.index_key);
         Entry::committed(Kind::Instruction, self.time_ms, commitment(opening), index_key)
+    }
+
+    /// The next authorisation of this person, of that class with that one field.
+    pub fn draft_of(&self, person: &Person, class: &str, name: &str, id: &Hash) -> Draft {
+        let mut draft = self.draft(person);
+        let value = Value::Bytes(id.0.to_vec());
+        draft.document =
+            Document { class: class.into(), fields: vec![Field { salt: [9; 16], name: name.into(), value }] };
+        draft.metadata.class = class.into();
+        draft
     }
 
     pub fn append(&mut self, draft: &Draft) -> Step {

@@ -1,0 +1,153 @@
+//! What stands for everybody or for one person beyond single credentials: the policy in force, and who has which
+//! authenticators.
+//!
+//! ```text
+//! record policy.change          waits a day for the policy entry with that document, under the policy it was made under
+//! record authenticator.add      waits a day for the status with the claims
+//! record authenticator.revoke   takes effect by itself
+//! ```
+//! Where an opening is gone, what depends on it is in doubt, and never in order.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use tlog::Hash;
+
+use crate::authenticator::Claims;
+use crate::authenticators::{Authenticators, EnrolError};
+use crate::cbor::{self, Value};
+use crate::credential::Credential;
+use crate::entry::BodyError;
+use crate::limits::ENTRY_MAX;
+use crate::policy::InForce;
+use crate::state::waits;
+use crate::step::{PolicyRefusal, Wrong};
+use crate::verify::{Authorized, Word};
+
+/// Policy and authenticators at a place in the log.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) policy: InForce,
+    /// The policies that records speak for and that are not in force yet, each with when one last did.
+    spoken: BTreeMap<Hash, u64>,
+    authenticators: BTreeMap<Hash, Authenticators>,
+    /// Every key of an authenticator there ever was.
+    authenticator_keys: BTreeSet<Vec<u8>>,
+    /// Every device key.
+    device_keys: BTreeSet<[u8; 33]>,
+    /// Participants of whom a status can't be read, so that nobody knows which authenticators they have.
+    doubtful: BTreeSet<Hash>,
+}
+
+impl Standing {
+    pub(super) fn new(policy: &[u8]) -> Standing {
+        Standing {
+            policy: InForce::read(policy),
+            spoken: BTreeMap::new(),
+            authenticators: BTreeMap::new(),
+            authenticator_keys: BTreeSet::new(),
+            device_keys: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn authenticators(&self, participant: &Hash) -> Option<&Authenticators> {
+        self.authenticators.get(participant)
+    }
+
+    pub(super) fn doubt(&mut self, participant: Hash) {
+        self.doubtful.insert(participant);
+    }
+
+    pub(super) fn is_doubtful(&self, participant: &Hash) -> bool {
+        self.doubtful.contains(participant)
+    }
+
+    /// A key is for one thing: the device of a credential is no authenticator.
+    pub(super) fn check_device(&self, credential: &Credential) -> Result<(), EnrolError> {
+        let key = &credential.claims().device_key;
+        if self.authenticator_keys.contains(&key[..]) { Err(EnrolError::Known) } else { Ok(()) }
+    }
+
+    pub(super) fn take_device(&mut self, credential: &Credential) {
+        self.device_keys.insert(credential.claims().device_key);
+    }
+
+    /// What a record says that holds beyond itself, and the counters that its evidence showed.
+    pub(super) fn take_record(&mut self, authorized: &Authorized, participant: Hash) {
+        let time_ms = authorized.time_ms();
+        if let Some(own) = self.authenticators.get_mut(&participant) {
+            authorized.judgement().verified().for_each(|shown| own.used(shown));
+        }
+        match authorized.word() {
+            Some(Word::AddAuthenticator(id)) => self.own(participant).speak(*id, time_ms),
+            Some(Word::RevokeAuthenticator(id)) => {
+                // One that there is not is nothing to revoke, and no harm done.
+                let _unknown = self.own(participant).revoke(id, authorized.index());
+            }
+            Some(Word::Policy(hash)) => {
+                self.spoken.retain(|_, spoken_ms| waits(*spoken_ms, time_ms));
+                self.spoken.insert(*hash, time_ms);
+            }
+            None => {}
+        }
+    }
+
+    fn own(&mut self, participant: Hash) -> &mut Authenticators {
+        self.authenticators.entry(participant).or_insert_with(|| Authenticators::of(participant))
+    }
+
+    /// An authenticator of this participant. `unread`: whether the record that asked for it may be one that can't be read.
+    /// Gives whether it was.
+    pub(super) fn add(
+        &mut self,
+        participant: Hash,
+        claims: &[u8],
+        index: u64,
+        time_ms: u64,
+        unread: bool,
+    ) -> Result<bool, Wrong> {
+        let claims = Claims::parse(claims)?;
+        let key = claims.about.key_bytes().to_vec();
+        let is_device = <[u8; 33]>::try_from(key.as_slice()).is_ok_and(|key| self.device_keys.contains(&key));
+        let known = is_device || self.authenticator_keys.contains(&key);
+        let own = self.own(participant);
+        let in_doubt = match own.add(claims.clone(), index, time_ms, known) {
+            Err(EnrolError::NotSpokenFor) if unread => {
+                own.add_in_doubt(claims, index, known)?;
+                true
+            }
+            added => {
+                added?;
+                false
+            }
+        };
+        self.authenticator_keys.insert(key);
+        Ok(in_doubt)
+    }
+
+    pub(super) fn revoke(&mut self, participant: Hash, id: &Hash, index: u64) -> Result<(), EnrolError> {
+        self.own(participant).revoke(id, index)
+    }
+
+    /// Another policy comes into force. Gives whether the record that spoke for it can't be read.
+    pub(super) fn change_policy(&mut self, body: &[u8], time_ms: u64, unread: bool) -> Result<bool, Wrong> {
+        let document = match cbor::decode(body, ENTRY_MAX).map_err(BodyError::from)? {
+            Value::Bytes(document) => document,
+            _ => return Err(BodyError::value("policy").into()),
+        };
+        let policy = InForce::read(&document);
+        let spoken = self.spoken.get(policy.hash()).is_some_and(|spoken_ms| waits(*spoken_ms, time_ms));
+        if !spoken && !unread {
+            return Err(PolicyRefusal::NotAuthorised.into());
+        }
+        // From such a one on, nothing could be authorised any more, the next policy least of all.
+        if policy.error().is_some() {
+            return Err(PolicyRefusal::Unreadable.into());
+        }
+        // The others were authorised under a policy that is no longer in force.
+        self.spoken.clear();
+        self.policy = policy;
+        Ok(!spoken)
+    }
+}
