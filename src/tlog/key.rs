@@ -18,12 +18,17 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use crate::cosignature::Cosigner;
+use crate::ml_dsa;
 use crate::note::SignatureLine;
+use crate::secret::Secret;
 use crate::text;
+
+pub use crate::ml_dsa::verify as verify_ml_dsa_44;
+pub use crate::secret::SecretError;
 
 /// The longest key name, in bytes: the limit that ML-DSA cosignatures set for cosigner names.
 pub const MAX_NAME: usize = 255;
@@ -38,12 +43,6 @@ pub(crate) const COSIGNATURE_V1: u8 = 0x04;
 pub(crate) const RFC6962: u8 = 0x05;
 /// The type byte of a timestamped ML-DSA-44 cosignature.
 pub(crate) const ML_DSA_44: u8 = 0x06;
-
-/// The length of an ML-DSA-44 public key.
-const ML_DSA_44_KEY: usize = 1312;
-
-/// The first words of a secret key's text form.
-const SECRET_PREFIX: &str = "PRIVATE+KEY+";
 
 /// A key name: 1 to 255 bytes, without Unicode spaces, control characters or `+`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -154,6 +153,9 @@ pub enum Kind {
     Ed25519,
     /// 0x04: timestamped Ed25519 cosignature. What a witness signs with.
     CosignatureV1,
+    /// 0x06: timestamped ML-DSA-44 cosignature of a tree or a subtree. What a witness signs with,
+    /// and a log too: unlike type 0x04 it names who signed.
+    MlDsa44,
     /// Any other type byte.
     Unknown(u8),
 }
@@ -165,6 +167,7 @@ impl Kind {
         match byte {
             ED25519 => Kind::Ed25519,
             COSIGNATURE_V1 => Kind::CosignatureV1,
+            ML_DSA_44 => Kind::MlDsa44,
             other => Kind::Unknown(other),
         }
     }
@@ -175,6 +178,7 @@ impl Kind {
         match self {
             Kind::Ed25519 => ED25519,
             Kind::CosignatureV1 => COSIGNATURE_V1,
+            Kind::MlDsa44 => ML_DSA_44,
             Kind::Unknown(other) => other,
         }
     }
@@ -233,7 +237,7 @@ impl Vkey {
 
         let (length_fits, has_rule) = match kind {
             ED25519 | COSIGNATURE_V1 => (key.len() == 32, true),
-            ML_DSA_44 => (key.len() == ML_DSA_44_KEY, true),
+            ML_DSA_44 => (key.len() == ml_dsa::PUBLIC_KEY, true),
             ECDSA | RFC6962 => (!key.is_empty(), true),
             0x03 | 0xfa..=0xfe => return Err(VkeyError::Reserved(kind)),
             // Types we have never heard of, and private ones, may count their IDs as they like.
@@ -260,8 +264,19 @@ impl Vkey {
         Vkey::from_ed25519(name, COSIGNATURE_V1, key)
     }
 
+    /// The verifier key of an ML-DSA-44 public key (type 0x06).
+    #[must_use]
+    pub fn ml_dsa_44(name: KeyName, key: &[u8; ml_dsa::PUBLIC_KEY]) -> Vkey {
+        Vkey::of(name, ML_DSA_44, key)
+    }
+
     fn from_ed25519(name: KeyName, kind: u8, key: [u8; 32]) -> Vkey {
-        Vkey { id: KeyId::of(&name, kind, &key), name, kind, key: key.to_vec() }
+        Vkey::of(name, kind, &key)
+    }
+
+    /// The verifier key of a key that has the length of its type.
+    pub(crate) fn of(name: KeyName, kind: u8, key: &[u8]) -> Vkey {
+        Vkey { id: KeyId::of(&name, kind, key), name, kind, key: key.to_vec() }
     }
 
     /// The key name.
@@ -328,91 +343,16 @@ pub fn verify_ed25519(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> b
     VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }
 
-/// An Ed25519 secret key with its name. Not `Clone`; wiped on drop; prints its name only.
-pub(crate) struct Ed25519Secret {
-    key: SigningKey,
-    vkey: Vkey,
-}
-
-/// Why a text is not a secret key for the use it is put to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SecretError {
-    /// Not `PRIVATE+KEY+<name>+<key ID>+<base64>`.
-    #[error("a secret key is PRIVATE+KEY+<name>+<key ID>+<base64>")]
-    Format,
-    /// The name is not a key name.
-    #[error("secret key: {0}")]
-    Name(#[from] KeyNameError),
-    /// A key of another type than was asked for.
-    #[error("secret key: type {0:#04x} is for another use")]
-    Kind(u8),
-    /// The key ID is not the one that follows from name, type and key.
-    #[error("secret key: the key ID does not belong to this name and key")]
-    KeyIdMismatch,
-}
-
-impl Ed25519Secret {
-    pub(crate) fn new(name: KeyName, kind: u8, seed: &[u8; 32]) -> Ed25519Secret {
-        let key = SigningKey::from_bytes(seed);
-        let vkey = Vkey::from_ed25519(name, kind, key.verifying_key().to_bytes());
-        Ed25519Secret { key, vkey }
-    }
-
-    pub(crate) fn parse(secret: &str, kind: u8) -> Result<Ed25519Secret, SecretError> {
-        let rest = secret.strip_prefix(SECRET_PREFIX).ok_or(SecretError::Format)?;
-        let mut parts = rest.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(SecretError::Format);
-        };
-        let name = KeyName::new(name)?;
-        let id = KeyId::from_hex(id).ok_or(SecretError::Format)?;
-        let mut bytes = text::from_base64(key).ok_or(SecretError::Format)?;
-        let parsed = match bytes.split_first() {
-            Some((&found, seed)) => match <&[u8; 32]>::try_from(seed) {
-                Ok(_) if found != kind => Err(SecretError::Kind(found)),
-                Ok(seed) => Ok(Ed25519Secret::new(name, kind, seed)),
-                Err(_) => Err(SecretError::Format),
-            },
-            None => Err(SecretError::Format),
-        };
-        zeroize::Zeroize::zeroize(&mut bytes);
-        let secret = parsed?;
-        if secret.vkey.id != id {
-            return Err(SecretError::KeyIdMismatch);
-        }
-        Ok(secret)
-    }
-
-    pub(crate) fn to_text(&self) -> zeroize::Zeroizing<String> {
-        let mut bytes = zeroize::Zeroizing::new([0; 33]);
-        if let Some((kind, seed)) = bytes.split_first_mut() {
-            *kind = self.vkey.kind;
-            seed.copy_from_slice(self.key.as_bytes());
-        }
-        let key = zeroize::Zeroizing::new(text::to_base64(&*bytes));
-        let (name, id) = (&self.vkey.name, self.vkey.id);
-        zeroize::Zeroizing::new(alloc::format!("{SECRET_PREFIX}{name}+{id}+{}", *key))
-    }
-
-    pub(crate) fn vkey(&self) -> &Vkey {
-        &self.vkey
-    }
-
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.key.sign(message).to_bytes()
-    }
-}
-
 /// A key that signs note texts (type 0x01): what a log signs its checkpoints with.
 ///
 /// Not `Clone`, wiped on drop, and `Debug` prints the name only.
-pub struct Signer(Ed25519Secret);
+pub struct Signer(Secret);
 
 impl Signer {
     /// The signer with this name and this 32-byte Ed25519 seed.
     #[must_use]
     pub fn note(name: KeyName, seed: &[u8; 32]) -> Signer {
-        Signer(Ed25519Secret::new(name, ED25519, seed))
+        Signer(Secret::ed25519(name, ED25519, seed))
     }
 
     /// The cosigner with this name and this 32-byte Ed25519 seed. One seed must never serve two
@@ -425,7 +365,7 @@ impl Signer {
     /// Reads `PRIVATE+KEY+<name>+<key ID>+<base64( 0x01 || seed )>`, the form other note tools
     /// write.
     pub fn parse(secret: &str) -> Result<Signer, SecretError> {
-        Ed25519Secret::parse(secret, ED25519).map(Signer)
+        Secret::parse(secret, &[ED25519]).map(Signer)
     }
 
     /// The secret key in the form that [`Signer::parse`] reads.
@@ -444,15 +384,15 @@ impl Signer {
     /// [`crate::note::Note::sign`] checks that; this method signs what it is given.
     #[must_use]
     pub fn sign(&self, text: &str) -> SignatureLine {
-        let signature = self.0.sign(text.as_bytes());
-        SignatureLine::by(self.vkey(), signature.to_vec())
+        SignatureLine::by(self.vkey(), self.0.sign(text.as_bytes()))
     }
 
     /// Signs what a log's key says besides notes: which key follows it (32 bytes, too few for a checkpoint), or a COSE
     /// structure (its first byte is no text). Whatever else is signed here must be as unable to be the text of a note.
     #[must_use]
     pub fn sign_other(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message)
+        // A signer's key is of Ed25519, whose signatures have this length.
+        self.0.sign(message).try_into().unwrap_or([0; 64])
     }
 }
 

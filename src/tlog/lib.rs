@@ -20,10 +20,12 @@
 //! | [`reader`] | entries between two heads, each one verified | [tlog-tiles] |
 //! | [`text`], [`key`], [`note`] | signed text, strictly | [signed-note] |
 //! | [`checkpoint`] | what a log says about itself | [tlog-checkpoint] |
-//! | [`cosignature`] | what a witness says about a log | [tlog-cosignature] |
+//! | [`cosignature`], [`subtree_cosignature`] | what a witness says about a log | [tlog-cosignature] |
+//! | [`ml_dsa`] | signatures of type 0x06 | FIPS 204 |
 //! | [`policy`] | who has to have signed | [tlog-policy] |
 //! | [`proof_file`] | one entry, provable offline | [tlog-proof] |
-//! | [`witness`] | what a witness decides | [tlog-witness] |
+//! | [`witness`], [`sign_subtree`] | what a witness decides | [tlog-witness] |
+//! | [`log_list`] | logs that witnesses are to know | tlog-list |
 //!
 //! The crate has no clock, no disk, no network and no randomness: whatever it decides, it decides
 //! from its arguments, and every other program can decide it again. What it parses has one
@@ -59,9 +61,14 @@ pub mod tree;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod key;
+pub mod log_list;
+pub mod ml_dsa;
 pub mod note;
 pub mod policy;
 pub mod proof_file;
+mod secret;
+pub mod sign_subtree;
+pub mod subtree_cosignature;
 pub mod text;
 pub mod witness;
 

@@ -97,27 +97,14 @@ impl SignatureLine {
     /// Whether the signature over `text` is by `key`. `None` where this crate does not verify
     /// that kind of key. The caller has compared name and key ID ([`Vkey::matches`]).
     fn verify(&self, text: &str, key: &Vkey) -> Option<Result<Option<Seconds>, ()>> {
-        let (message, time, signature);
-        match key.kind() {
-            Kind::Ed25519 => {
-                message = None;
-                time = None;
-                signature = <&[u8; 64]>::try_from(self.signature.as_slice()).ok();
-            }
-            Kind::CosignatureV1 => {
-                let parts = cosignature::split(&self.signature);
-                time = parts.map(|(time, _)| time);
-                message = time.map(|time| cosignature::message(text, time));
-                signature = parts.map(|(_, signature)| signature);
-            }
-            Kind::Unknown(_) => return None,
+        if key.kind() != Kind::Ed25519 {
+            return cosignature::verify(key, text, &self.signature);
         }
-        let message = message.as_deref().unwrap_or(text);
         let public_key = <&[u8; 32]>::try_from(key.public_key()).ok();
-        let valid = public_key
-            .zip(signature)
-            .is_some_and(|(key, signature)| verify_ed25519(key, message.as_bytes(), signature));
-        Some(if valid { Ok(time) } else { Err(()) })
+        let signature = <&[u8; 64]>::try_from(self.signature.as_slice()).ok();
+        let valid =
+            public_key.zip(signature).is_some_and(|(key, signature)| verify_ed25519(key, text.as_bytes(), signature));
+        Some(if valid { Ok(None) } else { Err(()) })
     }
 }
 
@@ -194,14 +181,16 @@ pub struct Verified<'a> {
     pub line: &'a SignatureLine,
     /// The key that verified it.
     pub key: &'a Vkey,
-    /// When it was made, for kinds that say so.
+    /// When it was made, for kinds that say so. `None` also for an ML-DSA-44 signature at time
+    /// zero, which says nothing about time.
     pub time: Option<Seconds>,
 }
 
 /// A note with at least one verified signature, and none by a known key that is bad.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened<'a> {
-    /// The text: from here on it may be interpreted.
+    /// The text: from here on it may be interpreted. Where all signatures are of ML-DSA-44, only
+    /// the first three lines of a checkpoint are covered, and no extension lines.
     pub text: &'a str,
     /// Every verified signature, in the order of the note. One key may appear more than once.
     pub verified: Vec<Verified<'a>>,

@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::cosignature::Seconds;
-use crate::key::{ECDSA, Kind, ML_DSA_44, RFC6962, Vkey, VkeyError};
+use crate::key::{ECDSA, Kind, RFC6962, Vkey, VkeyError};
 use crate::note::{Note, OpenError};
 use crate::text;
 
@@ -363,7 +363,7 @@ impl Parser {
     fn witness(&mut self, name: &str, vkey: &str, url: Option<&str>) -> Result<(), PolicyFault> {
         let vkey = Vkey::parse(vkey)?;
         match vkey.kind() {
-            Kind::CosignatureV1 | Kind::Unknown(ML_DSA_44) => {}
+            Kind::CosignatureV1 | Kind::MlDsa44 => {}
             Kind::Ed25519 | Kind::Unknown(ECDSA | RFC6962) => {
                 return Err(PolicyFault::WitnessKey(vkey.kind().byte()));
             }

@@ -38,7 +38,7 @@ pub struct Config {
 pub struct TrustedLog {
     /// The log's origin.
     pub origin: Origin,
-    /// Keys of which any one may sign its checkpoints. Type 0x01 each.
+    /// Keys of which any one may sign its checkpoints. Type 0x01 or 0x06 each.
     pub keys: Vec<Vkey>,
 }
 
@@ -92,7 +92,7 @@ pub enum LogFault {
     #[error("{0}")]
     Vkey(#[from] VkeyError),
     /// A key of a type that this witness can't verify.
-    #[error("key type {0:#04x}: this witness verifies logs with Ed25519 keys (0x01)")]
+    #[error("key type {0:#04x}: this witness verifies logs with Ed25519 keys (0x01) and ML-DSA-44 keys (0x06)")]
     Kind(u8),
     /// There is no key.
     #[error("no key")]
@@ -136,7 +136,7 @@ impl TrustedLog {
             return Err(LogFault::NoKey);
         }
         for key in &keys {
-            if key.kind() != Kind::Ed25519 {
+            if !matches!(key.kind(), Kind::Ed25519 | Kind::MlDsa44) {
                 return Err(LogFault::Kind(key.kind().byte()));
             }
         }
