@@ -1,15 +1,21 @@
-//! The witness's configuration: where it listens and which logs it knows.
+//! The witness's configuration: where it listens, its keys, and which logs it knows.
 //!
 //! ```toml
 //! listen = "127.0.0.1:8030"
+//! keys = ["witness.key", "witness-ml-dsa-44.key"]      # or "agent:<vkey>"
+//! url = "https://witness.example/w1"                   # for the about page
+//! lists = ["https://witness-network.example/log-list"]
+//! bastion = "bastion.example:443"
 //!
 //! [[log]]
 //! origin = "example.com/log"
 //! vkeys = ["example.com/log+9c9ce35a+Af/cLU2Y5BJNP+r3iMDC+av9eWCD0fBJVDfzAux5zxAP"]
+//! qpd = 8640                                           # new heads in a day
 //! ```
 //!
-//! `solelog-witness log add` writes the second part, and makes the state that goes with it.
+//! `solelog-witness up`, `log add` and `list` write it, and make the state that goes with a log.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +26,8 @@ use tlog::checkpoint::{Origin, OriginError};
 use tlog::key::{Kind, Vkey, VkeyError};
 
 use crate::disk::{self, ReplaceError};
+use crate::keys::{KeyKind, Source, SourceError};
+use crate::unlock::Unlock;
 
 /// Where a witness listens when nobody says otherwise.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8030);
@@ -29,6 +37,27 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std:
 pub struct Config {
     /// The address to serve on.
     pub listen: SocketAddr,
+    /// Where the keys are. One, or one of each kind.
+    pub keys: Vec<Source>,
+    /// The file with the passphrase of encrypted keys.
+    pub passphrase_file: Option<PathBuf>,
+    /// The file with the age identity that encrypted keys are encrypted to.
+    pub age_identity_file: Option<PathBuf>,
+    /// For how many seconds a cosignature is handed out again for the same checkpoint, before
+    /// another one is made.
+    pub refresh_s: u64,
+    /// The submission prefix as the world sees it.
+    pub url: Option<String>,
+    /// Who runs this witness, for the about page.
+    pub operator: Option<String>,
+    /// How to reach them.
+    pub contact: Option<String>,
+    /// URLs or files of lists of logs.
+    pub lists: Vec<String>,
+    /// The bastion to serve through, `host:port`.
+    pub bastion: Option<String>,
+    /// A PEM file with certificates to trust for the bastion, besides those of the system.
+    pub bastion_ca: Option<PathBuf>,
     /// The logs to cosign for. No two have one origin.
     pub logs: Vec<TrustedLog>,
 }
@@ -40,6 +69,10 @@ pub struct TrustedLog {
     pub origin: Origin,
     /// Keys of which any one may sign its checkpoints. Type 0x01 or 0x06 each.
     pub keys: Vec<Vkey>,
+    /// How many new heads are cosigned in a day (UTC); `None` for no limit.
+    pub qpd: Option<u32>,
+    /// How to reach its operator, as a list says.
+    pub contact: Option<String>,
 }
 
 /// Why there is no configuration to work by.
@@ -72,6 +105,14 @@ pub enum ConfigError {
     /// What was to be written can't be put into TOML.
     #[error("the configuration can't be written: {0}")]
     Encode(#[from] toml::ser::Error),
+    /// A key is in no place.
+    #[error("{}: keys: {error}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: SourceError,
+    },
     /// A log is not one.
     #[error("log {origin}: {fault}")]
     Log {
@@ -107,6 +148,26 @@ pub enum LogFault {
 struct File {
     #[serde(default = "default_listen")]
     listen: SocketAddr,
+    #[serde(default = "default_keys")]
+    keys: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passphrase_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    age_identity_file: Option<PathBuf>,
+    #[serde(default = "default_refresh")]
+    refresh_s: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    operator: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contact: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lists: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bastion: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bastion_ca: Option<PathBuf>,
     #[serde(default, rename = "log", skip_serializing_if = "Vec::is_empty")]
     logs: Vec<FileLog>,
 }
@@ -116,10 +177,23 @@ struct File {
 struct FileLog {
     origin: String,
     vkeys: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    qpd: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contact: Option<String>,
 }
 
 fn default_listen() -> SocketAddr {
     DEFAULT_LISTEN
+}
+
+fn default_keys() -> Vec<String> {
+    vec![KeyKind::Ed25519.file().to_owned()]
+}
+
+/// A time has no finer grain than a second, so within one nothing newer could be said.
+fn default_refresh() -> u64 {
+    1
 }
 
 impl TrustedLog {
@@ -140,13 +214,26 @@ impl TrustedLog {
                 return Err(LogFault::Kind(key.kind().byte()));
             }
         }
-        Ok(TrustedLog { origin, keys })
+        Ok(TrustedLog { origin, keys, qpd: None, contact: None })
     }
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { listen: DEFAULT_LISTEN, logs: Vec::new() }
+        Config {
+            listen: DEFAULT_LISTEN,
+            keys: vec![Source::File(KeyKind::Ed25519.file().into())],
+            passphrase_file: None,
+            age_identity_file: None,
+            refresh_s: default_refresh(),
+            url: None,
+            operator: None,
+            contact: None,
+            lists: Vec::new(),
+            bastion: None,
+            bastion_ca: None,
+            logs: Vec::new(),
+        }
     }
 }
 
@@ -165,18 +252,39 @@ impl Config {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
             Err(error) => return Err(ConfigError::Read { path, error }),
         };
-        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Toml { path, error: Box::new(error) })?;
-        let mut config = Config { listen: file.listen, logs: Vec::new() };
-        for FileLog { origin, vkeys } in file.logs {
-            let log = read_log(&origin, &vkeys).and_then(|log| {
-                if config.log(&log.origin).is_some() {
-                    return Err(LogFault::DuplicateOrigin);
-                }
-                Ok(log)
-            });
-            config.logs.push(log.map_err(|fault| ConfigError::Log { origin, fault })?);
+        let file: File =
+            toml::from_str(&text).map_err(|error| ConfigError::Toml { path: path.clone(), error: Box::new(error) })?;
+        let keys = file.keys.iter().map(|key| key.parse());
+        let mut config = Config {
+            listen: file.listen,
+            keys: keys.collect::<Result<_, _>>().map_err(|error| ConfigError::Key { path, error })?,
+            passphrase_file: file.passphrase_file,
+            age_identity_file: file.age_identity_file,
+            refresh_s: file.refresh_s,
+            url: file.url,
+            operator: file.operator,
+            contact: file.contact,
+            lists: file.lists,
+            bastion: file.bastion,
+            bastion_ca: file.bastion_ca,
+            logs: Vec::with_capacity(file.logs.len()),
+        };
+        let mut origins = BTreeSet::new();
+        for log in file.logs {
+            let fault = |fault| ConfigError::Log { origin: log.origin.clone(), fault };
+            let read = read_log(&log).map_err(fault)?;
+            if !origins.insert(read.origin.clone()) {
+                return Err(fault(LogFault::DuplicateOrigin));
+            }
+            config.logs.push(read);
         }
         Ok(config)
+    }
+
+    /// What opens encrypted keys.
+    #[must_use]
+    pub fn unlock(&self) -> Unlock {
+        Unlock::new(self.passphrase_file.clone(), self.age_identity_file.clone())
     }
 
     /// Writes the configuration to `dir`. Comments of whoever edited the file are lost; the file
@@ -185,8 +293,24 @@ impl Config {
         let logs = self.logs.iter().map(|log| FileLog {
             origin: log.origin.to_string(),
             vkeys: log.keys.iter().map(Vkey::to_string).collect(),
+            qpd: log.qpd,
+            contact: log.contact.clone(),
         });
-        let text = toml::to_string(&File { listen: self.listen, logs: logs.collect() })?;
+        let config = self.clone();
+        let text = toml::to_string(&File {
+            listen: self.listen,
+            keys: self.keys.iter().map(Source::to_string).collect(),
+            passphrase_file: config.passphrase_file,
+            age_identity_file: config.age_identity_file,
+            refresh_s: self.refresh_s,
+            url: config.url,
+            operator: config.operator,
+            contact: config.contact,
+            lists: config.lists,
+            bastion: config.bastion,
+            bastion_ca: config.bastion_ca,
+            logs: logs.collect(),
+        })?;
         let path = Config::path(dir);
         disk::replace(&path, text.as_bytes()).map_err(|error| ConfigError::Write { path, error })
     }
@@ -203,19 +327,21 @@ impl Config {
             self.logs.push(log);
             return true;
         };
-        let before = present.keys.len();
+        let before = present.clone();
         for key in log.keys {
             if !present.keys.contains(&key) {
                 present.keys.push(key);
             }
         }
-        present.keys.len() > before
+        present.qpd = log.qpd.or(present.qpd);
+        *present != before
     }
 }
 
-fn read_log(origin: &str, vkeys: &[String]) -> Result<TrustedLog, LogFault> {
-    let keys = vkeys.iter().map(|vkey| Vkey::parse(vkey));
-    TrustedLog::new(Origin::new(origin)?, keys.collect::<Result<_, _>>()?)
+fn read_log(log: &FileLog) -> Result<TrustedLog, LogFault> {
+    let keys = log.vkeys.iter().map(|vkey| Vkey::parse(vkey));
+    let read = TrustedLog::new(Origin::new(&log.origin)?, keys.collect::<Result<_, _>>()?)?;
+    Ok(TrustedLog { qpd: log.qpd, contact: log.contact.clone(), ..read })
 }
 
 #[cfg(test)]
@@ -232,6 +358,11 @@ mod tests {
         let mut config = Config::default();
         assert!(config.add(TrustedLog::from_vkey(VKEY).unwrap()));
         assert!(!config.add(TrustedLog::from_vkey(VKEY).unwrap()));
+        assert!(config.add(TrustedLog { qpd: Some(8640), ..TrustedLog::from_vkey(VKEY).unwrap() }));
+        config.keys.push("witness-ml-dsa-44.key".parse().unwrap());
+        config.url = Some("https://witness.example/w1".to_owned());
+        config.lists.push("https://witness-network.example/log-list".to_owned());
+        config.bastion = Some("bastion.example:443".to_owned());
         config.save(dir.path()).unwrap();
         assert_eq!(Config::load(dir.path()).unwrap(), config);
     }

@@ -1,9 +1,11 @@
 //! The witness's folder, and the lock that makes it the property of one process.
 //!
 //! ```text
-//! witness.key          the secret key                       (key.rs)
+//! witness.key          the secret keys                      (keys.rs)
 //! witness.toml         where to listen, which logs to trust (config.rs)
-//! state/<sha256>       the last head of each log            (state.rs)
+//! state/heads.a, .b    the last head of each log, twice     (ledger.rs)
+//! published/           what was cosigned last, to be served (published.rs)
+//! bastion.key          the key for a bastion, if there is one (bastion.rs)
 //! lock                 held while a process works here; names it
 //! ```
 //!
@@ -89,6 +91,12 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder of what was published.
+    #[must_use]
+    pub fn published(&self) -> PathBuf {
+        self.path.join("published")
     }
 
     /// The folder of the logs' states.

@@ -6,8 +6,9 @@
 //! monitors ── GET /<sha256 of origin>/checkpoint ◀────────────┘
 //! ```
 //!
-//! Reading order: [`state`] (what is on disk, and what must never be guessed), [`witness`] (store,
-//! then sign), [`mod@serve`] (HTTP), then [`config`], [`key`] and [`folder`].
+//! Reading order: [`ledger`] and [`copies`] (what is on disk, and what must never be guessed),
+//! [`witness`] (store, then sign), [`mod@serve`] and [`bastion`] (HTTP), then [`keys`], [`config`],
+//! [`mod@set_up`] and [`lists`].
 //!
 //! The one promise (W-1): a head is on stable storage before a signature over it exists. A
 //! witness that forgot a head could be led to cosign another history, so a state that cannot be
@@ -16,14 +17,25 @@
 //! Of our own crates this one uses `tlog` alone. Whoever runs a witness for somebody else's log
 //! need not know what that log is about.
 
+pub mod about;
+pub mod agent;
+pub mod bastion;
+mod budget;
 pub mod config;
+pub mod copies;
 pub mod disk;
 pub mod folder;
-pub mod key;
+pub mod keys;
+pub mod ledger;
+pub mod lists;
+pub mod published;
+pub mod selftest;
 pub mod serve;
-pub mod state;
+pub mod set_up;
+pub mod unlock;
 pub mod witness;
 
 pub use config::{Config, TrustedLog};
 pub use serve::serve;
-pub use witness::{OpenError, Witness, set_up};
+pub use set_up::{SetUp, set_up};
+pub use witness::{OpenError, Witness};

@@ -2,15 +2,17 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /add-checkpoint` | 200 with cosignature lines; 400, 403, 404, 409 (`text/x.tlog.size`), 422 as specified; 408, 413, 503 |
+//! | `POST /add-checkpoint` | 200 with cosignature lines; 400, 403, 404, 409 (`text/x.tlog.size`), 422 as specified; 408, 413, 429, 503 |
+//! | `POST /sign-subtree` | 200 with a cosignature of the subtree; 400, 403, 404, 422 as specified |
 //! | `GET /<hex sha256 of origin>/checkpoint` | 200 with the checkpoint cosigned last, or 404 |
-//! | `GET /` | who this is: name, key, logs |
+//! | `GET /` | who this is: name, keys, logs |
 //! | `GET /livez` | 200 while the process serves |
 //!
 //! Every body is plain text, every answer may be read from any web page. Whoever is slow is cut
 //! off: ten seconds for the head of a request, ten for its body.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +31,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tlog::note::SignatureLine;
 use tlog::witness::{MAX_BODY, Refusal, SIZE_CONTENT_TYPE, write_signatures, write_size};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::about;
 use crate::witness::{AddError, Witness};
 
 /// How long a client may take for the head of a request, and again for its body.
@@ -43,9 +47,22 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections are open at once. More wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
 /// How many requests are decided and stored at once. More wait, up to [`READ_TIMEOUT`].
-const MAX_AT_WORK: usize = 64;
+const MAX_AT_WORK: usize = 256;
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// How many clients the kernel keeps waiting. With the usual 128, a thousand that come at once are
+/// hung up on.
+const BACKLOG: u32 = 4096;
+
+/// Listens on `address`, with room for many that come at once.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the standard library does: a restart need not wait for the connections of before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Why the witness stopped serving.
 #[derive(Debug, thiserror::Error)]
@@ -138,12 +155,14 @@ fn connection(stream: TcpStream, router: Router) -> Connection {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
 }
 
-fn router(witness: Arc<Witness>) -> Router {
+/// What answers requests, however they come.
+pub(crate) fn router(witness: Arc<Witness>) -> Router {
     let shared = Shared { witness, at_work: Arc::new(Semaphore::new(MAX_AT_WORK)) };
     Router::new()
         .route("/", get(about))
         .route("/livez", get(|| async { plain(StatusCode::OK, "ok\n") }))
         .route("/add-checkpoint", post(add_checkpoint))
+        .route("/sign-subtree", post(sign_subtree))
         .route("/{origin_hash}/checkpoint", get(checkpoint))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "nothing here\n") })
         .layer(middleware::from_fn(for_any_web_page))
@@ -152,6 +171,20 @@ fn router(witness: Arc<Witness>) -> Router {
 
 /// `POST /add-checkpoint`.
 async fn add_checkpoint(State(shared): State<Shared>, request: Request) -> Response {
+    signatures(shared, request, Witness::add_checkpoint).await
+}
+
+/// `POST /sign-subtree`.
+async fn sign_subtree(State(shared): State<Shared>, request: Request) -> Response {
+    signatures(shared, request, Witness::sign_subtree).await
+}
+
+/// Answers a request whose good answer is signature lines.
+async fn signatures(
+    shared: Shared,
+    request: Request,
+    handle: fn(&Witness, &[u8]) -> Result<Vec<SignatureLine>, AddError>,
+) -> Response {
     let body = match timeout(READ_TIMEOUT, to_bytes(request.into_body(), MAX_BODY)).await {
         Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
         // A connection that broke reads no answer, so this is for bodies that are too long.
@@ -161,16 +194,16 @@ async fn add_checkpoint(State(shared): State<Shared>, request: Request) -> Respo
         Ok(Ok(body)) => body,
     };
     let Ok(Ok(permit)) = timeout(READ_TIMEOUT, shared.at_work.acquire_owned()).await else {
-        return busy("the witness is busy\n");
+        return later(StatusCode::SERVICE_UNAVAILABLE, 1, "the witness is busy\n");
     };
     let witness = shared.witness;
     let done = tokio::task::spawn_blocking(move || {
-        let done = witness.add_checkpoint(&body);
+        let done = handle(&witness, &body);
         drop(permit);
         done
     });
     match done.await {
-        Ok(Ok(line)) => plain(StatusCode::OK, write_signatures(&[line])),
+        Ok(Ok(lines)) => plain(StatusCode::OK, write_signatures(&lines)),
         Ok(Err(error)) => refusal(&error),
         // It panicked. What was stored is stored, and the client will ask again.
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
@@ -184,9 +217,10 @@ fn refusal(error: &AddError) -> Response {
     }
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = format!("{error}\n");
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE => busy(text),
-        status => plain(status, text),
+    match (status, error) {
+        (StatusCode::SERVICE_UNAVAILABLE, _) => later(status, 1, text),
+        (_, AddError::TooMany { retry_after_s }) => later(status, *retry_after_s, text),
+        _ => plain(status, text),
     }
 }
 
@@ -200,30 +234,13 @@ async fn checkpoint(State(shared): State<Shared>, Path(origin_hash): Path<String
 
 /// `GET /`.
 async fn about(State(shared): State<Shared>) -> Response {
-    // The sizes are behind locks that a writer may hold while it syncs.
+    // The sizes are behind locks that a writer holds while it syncs.
     let witness = shared.witness;
-    let text = tokio::task::spawn_blocking(move || about_text(&witness)).await;
+    let text = tokio::task::spawn_blocking(move || about::page(&witness)).await;
     match text {
         Ok(text) => plain(StatusCode::OK, text),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
     }
-}
-
-fn about_text(witness: &Witness) -> String {
-    let vkey = witness.vkey();
-    let mut text = format!(
-        "{}\n\nA transparency-log witness (https://c2sp.org/tlog-witness).\n\nvkey {vkey}\n\n\
-         POST /add-checkpoint\nGET  /<hex sha256 of origin>/checkpoint\n",
-        vkey.name(),
-    );
-    for (log, size) in witness.logs() {
-        let hash = log.origin.hash();
-        text += &format!("\nlog  {}\nsize {size}\nat   /{hash}/checkpoint\n", log.origin);
-        for key in &log.keys {
-            text += &format!("vkey {key}\n");
-        }
-    }
-    text
 }
 
 /// Answers preflights, and lets any web page read the other answers: there is nothing here that
@@ -249,10 +266,10 @@ fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
     answer(status, PLAIN, text)
 }
 
-fn busy(text: impl Into<Body>) -> Response {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
-    let seconds = HeaderValue::from_static("1");
-    response.headers_mut().insert(RETRY_AFTER, seconds);
+/// An answer that asks to come again.
+fn later(status: StatusCode, seconds: u64, text: impl Into<Body>) -> Response {
+    let mut response = plain(status, text);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 

@@ -1,55 +1,81 @@
-//! The witness: a key, the logs it knows, and the order in which it stores and signs.
+//! The witness: keys, the logs it knows, and the order in which it stores and signs.
 //!
-//! What to decide is `tlog::witness::decide`'s business. Here is what W-1 is about: the swap from
-//! the head that the decision was made on to the new one, durable, under the log's own lock; only
-//! then the signature; only then the answer.
+//! What to decide is the business of `tlog::witness` and `tlog::sign_subtree`. Here is what W-1 is
+//! about: the swap from the head that the decision was made on to the new one, durable, under the
+//! log's own lock; only then the signature; only then the answer. Requests of many logs share one
+//! write to the disk ([`crate::ledger`]).
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tlog::checkpoint::Origin;
-use tlog::cosignature::{Cosigner, Seconds};
+use tlog::checkpoint::{Checkpoint, Origin};
+use tlog::cosignature::Seconds;
 use tlog::key::{KeyName, Vkey};
 use tlog::note::{Note, SignatureLine};
+use tlog::sign_subtree::{self, SignSubtree, SubtreeRefusal, SubtreeRequestError};
 use tlog::tree::TreeSize;
 use tlog::witness::{AddCheckpoint, Known, Refusal, RequestError, decide};
 use tokio::sync::watch;
 
+use crate::budget::Budget;
 use crate::config::{Config, ConfigError, TrustedLog};
-use crate::disk::ReplaceError;
+use crate::copies::{Copies, Files};
 use crate::folder::{Folder, FolderError};
-use crate::key::{self, KeyError};
-use crate::state::{State, StateError, SwapError};
+use crate::keys::{KeyError, Keys};
+use crate::ledger::{CommitError, Healed, Ledger, StateError, Stored};
+use crate::published::{self, Published};
 
 /// The time in POSIX seconds. An argument, so that tests can stop it, or the process.
 pub type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// A witness at work: it holds the lock of its folder.
 pub struct Witness {
-    cosigner: Cosigner,
-    /// By the hex hash of the origin, as in the paths of HTTP and of the state files.
-    logs: BTreeMap<String, Log>,
-    listen: SocketAddr,
+    keys: Keys,
+    /// By the hex hash of the origin, as in the paths of HTTP.
+    logs: RwLock<BTreeMap<String, Arc<Log>>>,
+    ledger: Ledger,
+    published: Published,
+    config: Mutex<Config>,
+    refresh_s: u64,
     clock: Clock,
     broken: watch::Sender<bool>,
-    _folder: Folder,
+    folder: Option<Folder>,
 }
 
 struct Log {
     trusted: TrustedLog,
-    state: Mutex<State>,
+    state: Mutex<Stored>,
     /// The cosigned checkpoint as monitors get it. Apart from the state, so that reading it never
     /// waits for the disk.
     cosigned: Mutex<Option<Cosigned>>,
+    heads: Mutex<Budget>,
+    subtrees: Mutex<Budget>,
 }
 
+#[derive(Clone)]
 struct Cosigned {
     note: Arc<str>,
+    lines: Arc<[SignatureLine]>,
     time: Seconds,
+}
+
+/// What a witness is made of.
+pub struct Parts {
+    /// Its keys.
+    pub keys: Keys,
+    /// The logs it knows, and the rest of its configuration.
+    pub config: Config,
+    /// Where its ledger is.
+    pub copies: Box<dyn Copies>,
+    /// Where it publishes what it cosigned.
+    pub published: Published,
+    /// What it takes for the time.
+    pub clock: Clock,
+    /// The folder, locked. Without one, no log can be added while it runs.
+    pub folder: Option<Folder>,
 }
 
 /// Why a witness does not start.
@@ -58,7 +84,7 @@ pub enum OpenError {
     /// The folder is missing, or somebody else's.
     #[error("{0}")]
     Folder(#[from] FolderError),
-    /// The key is missing, or unfit.
+    /// A key is missing, or unfit.
     #[error("{0}")]
     Key(#[from] KeyError),
     /// The configuration makes no sense.
@@ -68,13 +94,8 @@ pub enum OpenError {
     #[error("{0}")]
     State(#[from] StateError),
     /// The state of a new log can't be made.
-    #[error("the state of {origin} can't be made: {error}")]
-    NewState {
-        /// The log.
-        origin: Origin,
-        /// What the system says.
-        error: io::Error,
-    },
+    #[error("the state of new logs can't be made: {0}")]
+    NewState(CommitError),
     /// The key in the folder has another name than the one asked for.
     #[error("the key here is named {found}; a witness can't be renamed to {asked}")]
     Name {
@@ -85,7 +106,7 @@ pub enum OpenError {
     },
 }
 
-/// Why a checkpoint was not cosigned.
+/// Why a checkpoint or a subtree was not cosigned.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
     /// The request can't be read.
@@ -94,9 +115,27 @@ pub enum AddError {
     /// The checkpoint must not be cosigned.
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// The `sign-subtree` request can't be read.
+    #[error("{0}")]
+    SubtreeRequest(#[from] SubtreeRequestError),
+    /// The subtree must not be cosigned.
+    #[error("{0}")]
+    SubtreeRefused(#[from] SubtreeRefusal),
+    /// No key here can sign subtrees: this witness does not offer that.
+    #[error("this witness does not sign subtrees")]
+    NoSubtrees,
+    /// The log has used up what it may ask for today.
+    #[error("this log's share of today is used up")]
+    TooMany {
+        /// Seconds until there is a new one.
+        retry_after_s: u64,
+    },
     /// The new head could not be stored, and nothing has changed. Worth another try.
     #[error("the witness can't store at the moment")]
     NotStored,
+    /// The head is stored, but no key would sign. Worth another try.
+    #[error("the witness's key does not sign at the moment")]
+    NotSigned,
     /// This process no longer knows its own state, and is ending.
     #[error("the witness has stopped: it can't be sure of its own state")]
     Broken,
@@ -112,52 +151,14 @@ impl AddError {
         match self {
             AddError::Request(error) => error.status(),
             AddError::Refused(refusal) => refusal.status(),
-            AddError::NotStored => 503,
+            AddError::SubtreeRequest(error) => error.status(),
+            AddError::SubtreeRefused(refusal) => refusal.status(),
+            AddError::NoSubtrees => 404,
+            AddError::TooMany { .. } => 429,
+            AddError::NotStored | AddError::NotSigned => 503,
             AddError::Broken | AddError::Clock => 500,
         }
     }
-}
-
-/// Makes what is missing of a witness in `dir`: folder, key (under `name`), and, for each log that
-/// the configuration does not have yet, its state. What is there already is kept.
-///
-/// This is the only place where a log starts as "never seen".
-pub fn set_up(
-    dir: &Path,
-    name: Option<&KeyName>,
-    listen: Option<SocketAddr>,
-    logs: &[TrustedLog],
-) -> Result<(), OpenError> {
-    let folder = match name {
-        Some(_) => Folder::create(dir)?,
-        None => Folder::open(dir)?,
-    };
-    let cosigner = match (key::load(dir), name) {
-        (Err(KeyError::Missing(_)), Some(name)) => key::create(dir, name.clone())?,
-        (loaded, _) => loaded?,
-    };
-    let found = cosigner.vkey().name();
-    if let Some(asked) = name.filter(|asked| *asked != found) {
-        return Err(OpenError::Name { found: found.clone(), asked: asked.clone() });
-    }
-    let mut config = Config::load(dir)?;
-    let mut changed = !Config::path(dir).exists();
-    if let Some(listen) = listen.filter(|listen| *listen != config.listen) {
-        config.listen = listen;
-        changed = true;
-    }
-    for log in logs {
-        if config.log(&log.origin).is_none() {
-            // The state first: a configured log without one is a log whose state was lost.
-            State::create(&folder.states(), &log.origin)
-                .map_err(|error| OpenError::NewState { origin: log.origin.clone(), error })?;
-        }
-        changed |= config.add(log.clone());
-    }
-    if changed {
-        config.save(dir)?;
-    }
-    Ok(())
 }
 
 impl Witness {
@@ -173,25 +174,40 @@ impl Witness {
     /// Opens the witness in `dir`, with a clock.
     pub fn open_with(dir: &Path, clock: Clock) -> Result<Witness, OpenError> {
         let folder = Folder::open(dir)?;
-        let cosigner = key::load(dir)?;
         let config = Config::load(dir)?;
+        let keys = Keys::load(dir, &config.keys, &config.unlock())?;
+        let copies = Box::new(Files::new(&folder.states()));
+        let published = Published::in_folder(&folder.published());
+        Witness::from_parts(Parts { keys, config, copies, published, clock, folder: Some(folder) })
+    }
+
+    /// A witness from its parts.
+    pub fn from_parts(parts: Parts) -> Result<Witness, OpenError> {
+        let Parts { keys, config, copies, published, clock, folder } = parts;
+        let states = folder.as_ref().map(Folder::states).unwrap_or_default();
+        let known: Vec<&Origin> = config.logs.iter().map(|log| &log.origin).collect();
+        let (ledger, stored) = Ledger::open_in(&states, copies, &known)?;
+        let mut stored: BTreeMap<Origin, Stored> = stored.into_iter().map(|s| (s.origin.clone(), s)).collect();
         let mut logs = BTreeMap::new();
-        for trusted in config.logs {
-            let state = State::load(&folder.states(), &trusted.origin)?;
-            let log =
-                Log { cosigned: Mutex::new(cosigned_before(&state, &cosigner)), state: Mutex::new(state), trusted };
-            logs.insert(log.trusted.origin.hash().to_hex(), log);
+        for trusted in &config.logs {
+            let state = stored.remove(&trusted.origin).unwrap_or_else(|| Stored::never(trusted.origin.clone()));
+            let log = Log::new(trusted.clone(), state);
+            log.show_what_was_published(&published, keys.vkeys())?;
+            logs.insert(trusted.origin.hash().to_hex(), Arc::new(log));
         }
         let witness = Witness {
-            cosigner,
-            logs,
-            listen: config.listen,
+            keys,
+            logs: RwLock::new(logs),
+            ledger,
+            published,
+            refresh_s: config.refresh_s,
+            config: Mutex::new(config),
             clock,
             broken: watch::Sender::new(false),
-            _folder: folder,
+            folder,
         };
-        for log in witness.logs.values() {
-            witness.cosign_what_was_stored(log);
+        for log in witness.all() {
+            witness.cosign_what_was_stored(&log);
         }
         Ok(witness)
     }
@@ -200,39 +216,84 @@ impl Witness {
     /// other head of that log will be. Monitors then find it.
     fn cosign_what_was_stored(&self, log: &Log) {
         let state = lock(&log.state);
-        let Some(note) = state.note() else { return };
-        if lock(&log.cosigned).is_none() {
+        if state.note.is_some() && lock(&log.cosigned).is_none() {
             // Without a usable clock there is nothing to show yet; requests will say so.
-            let _ = self.cosign(log, &state, note);
+            let _ = self.cosign(log, &state);
         }
     }
 
-    /// The key that verifies this witness's cosignatures.
+    /// The first of the keys that verify this witness's cosignatures.
     #[must_use]
     pub fn vkey(&self) -> &Vkey {
-        self.cosigner.vkey()
+        &self.keys.vkeys()[0]
+    }
+
+    /// The keys that verify this witness's cosignatures; never empty.
+    #[must_use]
+    pub fn vkeys(&self) -> &[Vkey] {
+        self.keys.vkeys()
+    }
+
+    /// Whether it signs subtrees.
+    #[must_use]
+    pub fn signs_subtrees(&self) -> bool {
+        self.keys.sign_subtrees()
     }
 
     /// The address that the configuration says to listen on.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
-        self.listen
+        lock(&self.config).listen
     }
 
-    /// The logs it knows, each with the size it cosigned last (0 where it never did).
-    pub fn logs(&self) -> impl Iterator<Item = (&TrustedLog, TreeSize)> {
-        self.logs.values().map(|log| (&log.trusted, lock(&log.state).head().size))
+    /// The configuration, with the logs that came since.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        lock(&self.config).clone()
+    }
+
+    /// What was wrong with our own files at the start, where they could be trusted all the same.
+    #[must_use]
+    pub fn healed(&self) -> Option<Healed> {
+        self.ledger.healed()
+    }
+
+    /// The logs it knows, each with the size it cosigned last (0 where it never did) and when.
+    #[must_use]
+    pub fn logs(&self) -> Vec<(TrustedLog, TreeSize, Option<Seconds>)> {
+        let look = |log: Arc<Log>| {
+            let time = lock(&log.cosigned).as_ref().map(|cosigned| cosigned.time);
+            (log.trusted.clone(), lock(&log.state).head.size, time)
+        };
+        self.all().into_iter().map(look).collect()
+    }
+
+    fn all(&self) -> Vec<Arc<Log>> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn log(&self, origin: &Origin) -> Option<Arc<Log>> {
+        self.by_hash(&origin.hash().to_hex())
+    }
+
+    fn by_hash(&self, hash: &str) -> Option<Arc<Log>> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+    }
+
+    fn now(&self) -> Result<Seconds, AddError> {
+        let now = Seconds::new((self.clock)()).map_err(|_| AddError::Clock)?;
+        if now.get() == 0 { Err(AddError::Clock) } else { Ok(now) }
     }
 
     /// Handles the body of one `add-checkpoint` request. Blocks for the disk.
     ///
-    /// When it returns a cosignature, the head is on stable storage, and no other head that does
+    /// When it returns cosignatures, the head is on stable storage, and no other head that does
     /// not extend it will be cosigned, whatever happens to this process.
-    pub fn add_checkpoint(&self, body: &[u8]) -> Result<SignatureLine, AddError> {
+    pub fn add_checkpoint(&self, body: &[u8]) -> Result<Vec<SignatureLine>, AddError> {
         let request = AddCheckpoint::parse(body)?;
         let origin = request.claimed_origin().map_err(RequestError::from)?;
-        let log = self.logs.get(&origin.hash().to_hex());
-        let known = log.map(Log::known);
+        let log = self.log(&origin);
+        let known = log.as_ref().map(|log| log.known());
         let cosign = decide(known.as_ref(), &request)?;
         let (Some(log), Some(known)) = (log, known) else {
             return Err(Refusal::UnknownLog.into());
@@ -241,56 +302,117 @@ impl Witness {
         if self.is_broken() {
             return Err(AddError::Broken);
         }
-        match state.swap(&known.head, &cosign) {
-            Ok(()) => {}
+        if state.head != known.head {
             // Somebody else's request came between decision and swap.
-            Err(SwapError::Other(head)) => {
-                return Err(Refusal::Conflict { known: head.size }.into());
-            }
-            Err(SwapError::Replace(ReplaceError::Unchanged(_))) => {
-                return Err(AddError::NotStored);
-            }
-            Err(SwapError::Replace(ReplaceError::Unclear(_))) => {
+            return Err(Refusal::Conflict { known: state.head.size }.into());
+        }
+        // The same head again changes nothing: it is durable since its first time.
+        if state.note.is_some() && state.head == cosign.head() {
+            return match self.still_fresh(&log)? {
+                Some(lines) => Ok(lines.to_vec()),
+                None => self.cosign(&log, &state),
+            };
+        }
+        if let Some(limit) = log.trusted.qpd {
+            let spent = lock(&log.heads).spend(limit, self.now()?.get());
+            spent.map_err(|retry_after_s| AddError::TooMany { retry_after_s })?;
+        }
+        // What was understood is stored and signed, not the bytes that came in.
+        let head = cosign.head();
+        let note = Note::new(&cosign.checkpoint.to_text(), cosign.log_signatures).map_err(RequestError::from)?;
+        let next = Stored { origin, note: Some(note), head };
+        match self.ledger.commit(next.clone()) {
+            Ok(()) => *state = next,
+            Err(CommitError::Unchanged) => return Err(AddError::NotStored),
+            Err(CommitError::Unclear) => {
                 self.lose_track();
                 return Err(AddError::Broken);
             }
         }
-        // What was understood and stored is signed, not the bytes that came in.
-        let note = Note::new(&cosign.checkpoint.to_text(), cosign.log_signatures).map_err(RequestError::from)?;
-        self.cosign(log, &state, &note)
+        self.cosign(&log, &state)
     }
 
-    /// Signs the checkpoint in `note`, which is the stored one, and shows it to monitors. The
-    /// caller holds the lock of the state, so that what is shown never goes back.
-    fn cosign(&self, log: &Log, state: &State, note: &Note) -> Result<SignatureLine, AddError> {
-        let now = Seconds::new((self.clock)()).map_err(|_| AddError::Clock)?;
-        if now.get() == 0 {
-            return Err(AddError::Clock);
-        }
-        let mut cosigned = lock(&log.cosigned);
+    /// The last cosignatures of `log`, while they are so new that others would say no more.
+    fn still_fresh(&self, log: &Log) -> Result<Option<Arc<[SignatureLine]>>, AddError> {
+        let Some(last) = lock(&log.cosigned).clone() else { return Ok(None) };
+        let now = self.now()?.get();
+        Ok((now < last.time.get().saturating_add(self.refresh_s)).then_some(last.lines))
+    }
+
+    /// Signs the stored checkpoint, and shows it to monitors. The caller holds the lock of the
+    /// state, so that what is shown never goes back.
+    fn cosign(&self, log: &Log, state: &Stored) -> Result<Vec<SignatureLine>, AddError> {
+        let now = self.now()?;
+        let Some(note) = &state.note else { return Err(AddError::NotSigned) };
         // A clock that was set back must not make a larger tree look older than a smaller one.
-        let time = (cosigned.as_ref()).map_or(now, |cosigned| cosigned.time.max(now));
-        let line = self.cosigner.cosign(note.text(), time);
+        let time = lock(&log.cosigned).as_ref().map_or(now, |cosigned| cosigned.time.max(now));
+        let checkpoint = Checkpoint::new(state.origin.clone(), state.head);
+        let lines = self.keys.cosign(&checkpoint, time).map_err(|_| AddError::NotSigned)?;
         // Before the answer, so that monitors see what clients see. A note with a hundred
         // signatures has no room; then the log's first must do.
-        let shown = note.with_signature(line.clone()).or_else(|_| {
-            let first = note.signatures().iter().take(1).cloned();
-            Note::new(note.text(), first.chain([line.clone()]).collect())
-        });
+        let with =
+            |signatures: &[SignatureLine]| Note::new(note.text(), signatures.iter().chain(&lines).cloned().collect());
+        let shown = with(note.signatures()).or_else(|_| with(note.signatures().get(..1).unwrap_or_default()));
         if let Ok(shown) = shown {
-            let _ = state.keep_cosigned(&shown);
-            let note = Arc::from(shown.to_text());
-            *cosigned = Some(Cosigned { note, time });
+            let note: Arc<str> = Arc::from(shown.to_text());
+            self.published.show(&state.origin, note.clone());
+            *lock(&log.cosigned) = Some(Cosigned { note, lines: Arc::from(lines.clone()), time });
         }
-        Ok(line)
+        Ok(lines)
+    }
+
+    /// Handles the body of one `sign-subtree` request. Needs no disk.
+    pub fn sign_subtree(&self, body: &[u8]) -> Result<Vec<SignatureLine>, AddError> {
+        if !self.signs_subtrees() {
+            return Err(AddError::NoSubtrees);
+        }
+        let request = SignSubtree::parse(body)?;
+        let origin = request.claimed_origin().map_err(SubtreeRequestError::from)?;
+        let log = self.log(&origin);
+        let sign = sign_subtree::decide(|_| log.is_some(), self.vkeys(), &request)?;
+        if self.is_broken() {
+            return Err(AddError::Broken);
+        }
+        if let Some((log, limit)) = log.as_ref().and_then(|log| Some((log, log.trusted.qpd?))) {
+            let spent = lock(&log.subtrees).spend(limit, self.now()?.get());
+            spent.map_err(|retry_after_s| AddError::TooMany { retry_after_s })?;
+        }
+        Ok(self.keys.cosign_subtree(&sign))
     }
 
     /// The checkpoint cosigned last for the log with this hash of its origin (lowercase hex), with
     /// the log's signature and ours. `None` where there is none.
     #[must_use]
     pub fn cosigned(&self, origin_hash: &str) -> Option<Arc<str>> {
-        let log = self.logs.get(origin_hash)?;
+        let log = self.by_hash(origin_hash)?;
         lock(&log.cosigned).as_ref().map(|cosigned| cosigned.note.clone())
+    }
+
+    /// Cosigns for these logs too, from now on. Those whose origin is known are passed over,
+    /// whatever keys they come with. Gives back the new ones. Blocks for the disk.
+    pub fn add_logs(&self, logs: Vec<TrustedLog>) -> Result<Vec<TrustedLog>, OpenError> {
+        let mut config = lock(&self.config);
+        let mut seen = BTreeSet::new();
+        let new: Vec<TrustedLog> = (logs.into_iter())
+            .filter(|log| self.log(&log.origin).is_none() && seen.insert(log.origin.clone()))
+            .collect();
+        if new.is_empty() {
+            return Ok(new);
+        }
+        // The state first: a configured log without one is a log whose state was lost. A log that
+        // was known once and taken out of the configuration has one already.
+        let missing: Vec<Stored> = new.iter().filter_map(|log| self.ledger.if_missing(&log.origin)).collect();
+        self.ledger.commit_all(missing).map_err(OpenError::NewState)?;
+        config.logs.extend(new.iter().cloned());
+        if let Some(folder) = &self.folder {
+            config.save(folder.path())?;
+        }
+        let mut known = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        for log in &new {
+            let state = self.ledger.stored(&log.origin).unwrap_or_else(|| Stored::never(log.origin.clone()));
+            known.insert(log.origin.hash().to_hex(), Arc::new(Log::new(log.clone(), state)));
+        }
+        Ok(new)
     }
 
     /// After a store whose outcome is unknown: nothing is signed any more, and [`Witness::broken`]
@@ -315,31 +437,50 @@ impl Witness {
 }
 
 impl Log {
-    fn known(&self) -> Known {
-        Known { origin: self.trusted.origin.clone(), keys: self.trusted.keys.clone(), head: lock(&self.state).head() }
+    fn new(trusted: TrustedLog, state: Stored) -> Log {
+        Log {
+            trusted,
+            state: Mutex::new(state),
+            cosigned: Mutex::new(None),
+            heads: Mutex::default(),
+            subtrees: Mutex::default(),
+        }
     }
-}
 
-/// The cosigned checkpoint that an earlier run left, if it is of the stored head and by our key.
-fn cosigned_before(state: &State, cosigner: &Cosigner) -> Option<Cosigned> {
-    let note = state.kept_cosigned()?;
-    let keys = [cosigner.vkey().clone()];
-    let time = note.open(&keys).ok()?.verified.iter().find_map(|v| v.time)?;
-    let note = Arc::from(note.to_text());
-    Some(Cosigned { note, time })
+    fn known(&self) -> Known {
+        Known { origin: self.trusted.origin.clone(), keys: self.trusted.keys.clone(), head: lock(&self.state).head }
+    }
+
+    /// Takes up the cosigned checkpoint that an earlier run published, if it is of the stored head
+    /// and by all our keys. One that is *ahead* of what is stored, and ours, is a reason not to
+    /// start.
+    fn show_what_was_published(&self, published: &Published, keys: &[Vkey]) -> Result<(), StateError> {
+        let state = lock(&self.state);
+        let Some(before) = published::read(published, &state.origin, keys) else { return Ok(()) };
+        let (ours, theirs) = (state.head, before.head);
+        if theirs.size > ours.size || (theirs.size == ours.size && theirs.root != ours.root) {
+            let origin = state.origin.clone();
+            return Err(StateError::Behind { origin, stored: ours.size, published: theirs.size });
+        }
+        if theirs == ours && state.note.is_some() && before.lines.len() == keys.len() {
+            let note = Arc::from(before.note.to_text());
+            *lock(&self.cosigned) = Some(Cosigned { note, lines: Arc::from(before.lines), time: before.time });
+        }
+        Ok(())
+    }
 }
 
 /// Locks. A panic while the lock was held left memory behind what is on disk, never ahead of it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
 #[cfg(test)]
 mod tests {
     use tlog::tree::TreeHead;
 
     use super::*;
     use crate::serve::{ServeError, serve};
+    use crate::set_up::set_up;
 
     #[tokio::test]
     async fn a_witness_that_lost_track_signs_nothing_and_stops_serving() {

@@ -149,14 +149,14 @@ fn a_key_that_others_may_read_and_a_damaged_state_stop_it() {
     assert!(String::from_utf8(refused.stderr).unwrap().contains("644"));
     mode(0o600);
 
-    let origin = tlog::checkpoint::Origin::new(stage::ORIGIN).unwrap();
-    let state = dir.path().join("state").join(origin.hash().to_hex());
-    std::fs::write(&state, "").unwrap();
+    for copy in ["heads.a", "heads.b"] {
+        std::fs::write(dir.path().join("state").join(copy), "").unwrap();
+    }
     for args in [&["serve"][..], &args] {
         let refused = run(dir.path(), args);
         assert_eq!(refused.status.code(), Some(3), "{refused:?}");
         let said = String::from_utf8(refused.stderr).unwrap();
-        assert!(said.contains("damaged") && said.contains("our own file"), "{said}");
+        assert!(said.contains("damaged") && said.contains("our own files"), "{said}");
     }
 }
 
@@ -170,4 +170,97 @@ fn a_key_we_could_not_verify_with_is_refused_by_name() {
     assert!(said.contains("0x04"), "{said}");
     let refused = run(dir.path(), &["up", "--name", "a b"]);
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn up_makes_both_keys_and_the_pages_say_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("w");
+    let vkey = Log::new().signer.vkey().to_string();
+    let up = [
+        "up",
+        "--name",
+        "witness.example/w1",
+        "--listen",
+        "127.0.0.1:0",
+        "--log",
+        &vkey,
+        "--json",
+        "--url",
+        "https://witness.example/w1/",
+        "--operator",
+        "University X",
+        "--contact",
+        "root@witness.example",
+    ];
+    let running = Running::start(&dir, &up);
+    let vkeys: Vec<String> =
+        running.said["vkeys"].as_array().unwrap().iter().map(|vkey| vkey.as_str().unwrap().to_owned()).collect();
+    assert_eq!(vkeys.len(), 2);
+    let answer = post(running.address(), &Log::new().request(0, 3).to_bytes());
+    assert_eq!(answer.body.lines().count(), 2, "{answer:?}");
+    assert_eq!(running.end(Signal::TERM), Some(0));
+    for file in ["witness.key", "witness-ml-dsa-44.key"] {
+        let mode = std::fs::metadata(dir.join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let unit = std::fs::read_to_string(dir.join("solelog-witness.service")).unwrap();
+    assert!(unit.contains(&format!("serve --dir {}", dir.display())), "{unit}");
+    assert!(!unit.contains('{'), "{unit}");
+
+    let text = |command: &str| String::from_utf8(run(&dir, &[command]).stdout).unwrap();
+    assert_eq!(text("vkey").lines().collect::<Vec<_>>(), vkeys);
+    let (about, mail) = (text("about"), text("mail"));
+    for part in
+        ["University X", "root@witness.example", "https://witness.example/w1/add-checkpoint", &vkeys[0], &vkeys[1]]
+    {
+        assert!(about.contains(part) && mail.contains(part), "{part} in {about} and {mail}");
+    }
+    assert!(mail.starts_with("To: participate@lists.witness-network.org\n"), "{mail}");
+    assert_eq!(json(&run(&dir, &["log", "list", "--json"]).stdout)["logs"][0]["size"], 3);
+}
+
+#[test]
+fn a_second_key_comes_beside_the_first_under_the_same_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("w");
+    let ml_dsa = ["keygen", "--key", "ml-dsa-44", "--name", "witness.example/w1", "--json"];
+    let first = json(&run(&dir, &["keygen", "--name", "witness.example/w1", "--json"]).stdout);
+    let other = run(&dir, &["keygen", "--key", "ml-dsa-44", "--name", "witness.example/w2"]);
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+    let second = json(&run(&dir, &ml_dsa).stdout);
+    let vkeys = json(&run(&dir, &["vkey", "--json"]).stdout)["vkeys"].clone();
+    assert_eq!(vkeys, serde_json::json!([first, second]));
+
+    // Or the only one.
+    let dir = tempfile::tempdir().unwrap();
+    let alone = json(&run(dir.path(), &ml_dsa).stdout);
+    assert_eq!(json(&run(dir.path(), &["vkey", "--json"]).stdout)["vkeys"], serde_json::json!([alone]));
+}
+
+#[test]
+fn an_encrypted_key_needs_its_passphrase_at_every_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("w");
+    let with = |args: &[&str], passphrase: &str| {
+        command(&dir, args).env("SOLELOG_WITNESS_PASSPHRASE", passphrase).stdin(Stdio::null()).output().unwrap()
+    };
+    let made = with(&["keygen", "--name", "w", "--encrypt"], "correct horse");
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert_eq!(with(&["vkey"], "correct horse").stdout, made.stdout);
+    assert_eq!(with(&["vkey"], "another horse").status.code(), Some(1));
+    let none = with(&["vkey"], "");
+    assert_eq!(none.status.code(), Some(1));
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(said.contains("passphrase_file"), "{said}");
+}
+
+#[test]
+fn a_selftest_says_what_it_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = json(&run(dir.path(), &["selftest", "--json"]).stdout);
+    assert_eq!(said["failed"], 0, "{said}");
+    assert!(said["rows"].as_array().unwrap().len() > 30);
+    // It leaves the witness's folder alone.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -7,21 +7,25 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use stage::disk::{Disk, cosigner, on_disk};
+use stage::random::Random;
 use stage::{Log, ORIGIN, Server, ticking};
 use tlog::checkpoint::Origin;
 use tlog::key::KeyName;
 use tlog::note::Note;
 use witness::folder::FolderError;
-use witness::state::{Before, StateError};
+use witness::keys::WitnessKey;
+use witness::ledger::StateError;
+use witness::witness::AddError;
 use witness::{OpenError, Witness, set_up};
 
-fn state_path(dir: &Path) -> PathBuf {
-    let origin = Origin::new(ORIGIN).unwrap();
-    dir.join("state").join(origin.hash().to_hex())
+fn copies(dir: &Path) -> [PathBuf; 2] {
+    ["heads.a", "heads.b"].map(|copy| dir.join("state").join(copy))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    PathBuf::from(format!("{}{suffix}", path.display()))
+fn published(dir: &Path) -> PathBuf {
+    let origin = Origin::new(ORIGIN).unwrap();
+    dir.join("published").join(origin.hash().to_hex()).join("checkpoint")
 }
 
 fn open(dir: &Path) -> Result<Witness, OpenError> {
@@ -112,23 +116,24 @@ fn a_damaged_state_is_reported_as_ours_and_stops_the_start() {
     assert_eq!(server.add(&log.request(3, 8)).status, 200);
     server.stop();
 
-    let path = state_path(dir.path());
-    let good = fs::read(&path).unwrap();
+    let paths = copies(dir.path());
+    let good = fs::read(&paths[0]).unwrap();
     for bad in [&[][..], &good[..good.len() / 2], &[&good[..], b"x"].concat()] {
-        fs::write(&path, bad).unwrap();
+        for path in &paths {
+            fs::write(path, bad).unwrap();
+        }
         let error = open(dir.path()).err().unwrap();
-        let OpenError::State(StateError::Damaged { before, .. }) = &error else {
-            panic!("{error}");
-        };
-        assert_eq!(*before, Before::Head(log.head(3)));
-        let said = error.to_string();
-        assert!(said.contains("our own file") && said.contains("size 3"), "{said}");
+        assert!(matches!(&error, OpenError::State(StateError::Damaged { .. })), "{error}");
+        assert!(error.to_string().contains("our own files"), "{error}");
         // Setting it up again does not make a new, empty state either.
         set_up(dir.path(), None, None, &[log.trusted()]).unwrap();
         assert!(open(dir.path()).is_err());
     }
-    fs::write(&path, &good).unwrap();
-    open(dir.path()).unwrap();
+    // One whole copy is enough, and it is said that the other was not.
+    fs::write(&paths[1], &good).unwrap();
+    let witness = open(dir.path()).unwrap();
+    assert!(witness.healed().unwrap().to_string().contains("heads.a"));
+    assert_eq!(witness.logs()[0].1.get(), 8);
 }
 
 #[test]
@@ -138,11 +143,47 @@ fn a_missing_state_is_not_a_log_never_seen() {
     let server = Server::start(dir.path(), &[log.trusted()]);
     assert_eq!(server.add(&log.request(0, 3)).status, 200);
     server.stop();
-    fs::remove_file(state_path(dir.path())).unwrap();
+    for path in copies(dir.path()) {
+        fs::remove_file(path).unwrap();
+    }
     set_up(dir.path(), None, None, &[log.trusted()]).unwrap();
     let error = open(dir.path()).err().unwrap();
     let missing = matches!(error, OpenError::State(StateError::Missing { .. }));
     assert!(missing, "{error}");
+}
+
+#[test]
+fn a_state_that_is_older_than_what_was_published_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::new();
+    let server = Server::start(dir.path(), &[log.trusted()]);
+    assert_eq!(server.add(&log.request(0, 3)).status, 200);
+    server.stop();
+    // A backup that somebody restores later.
+    let backup = copies(dir.path()).map(|path| fs::read(path).unwrap());
+    let server = Server::serve(open(dir.path()).unwrap());
+    assert_eq!(server.add(&log.request(3, 8)).status, 200);
+    server.stop();
+    let newest = copies(dir.path()).map(|path| fs::read(path).unwrap());
+    let restore = |backup: &[Vec<u8>; 2]| {
+        for (path, bytes) in copies(dir.path()).iter().zip(backup) {
+            fs::write(path, bytes).unwrap();
+        }
+    };
+
+    restore(&backup);
+    let error = open(dir.path()).err().unwrap();
+    let OpenError::State(StateError::Behind { stored, published, .. }) = &error else { panic!("{error}") };
+    assert_eq!((stored.get(), published.get()), (3, 8));
+    restore(&newest);
+    open(dir.path()).unwrap();
+    // Without the configuration and the state it would be a new witness, but for what it published.
+    for path in copies(dir.path()) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_file(dir.path().join("witness.toml")).unwrap();
+    set_up(dir.path(), None, None, &[log.trusted()]).unwrap();
+    assert!(matches!(open(dir.path()), Err(OpenError::State(StateError::Behind { .. }))));
 }
 
 #[test]
@@ -153,7 +194,7 @@ fn what_monitors_see_is_made_again_when_it_is_lost_or_forged() {
     assert_eq!(server.add(&log.request(0, 3)).status, 200);
     let keys = [log.signer.vkey().clone(), server.vkey.clone()];
     server.stop();
-    let path = beside(&state_path(dir.path()), ".cosigned");
+    let path = published(dir.path());
     let good = fs::read_to_string(&path).unwrap();
     let (first, _) = good.trim_end().rsplit_once('\n').unwrap();
     for bad in ["", "half a no", first, &good.replace("\n3\n", "\n4\n")] {
@@ -168,20 +209,37 @@ fn what_monitors_see_is_made_again_when_it_is_lost_or_forged() {
 
 #[test]
 fn a_disk_that_takes_nothing_is_503_and_nothing_is_signed() {
-    let dir = tempfile::tempdir().unwrap();
     let log = Log::new();
-    let server = Server::start(dir.path(), &[log.trusted()]);
+    let disk = Disk::default();
+    let server = Server::serve(on_disk(&disk, &log, WitnessKey::Soft(cosigner())));
     assert_eq!(server.add(&log.request(0, 3)).status, 200);
     let seen = server.monitored().body;
-    // The temporary file can't be made where a folder has its name.
-    let in_the_way = beside(&state_path(dir.path()), ".tmp");
-    fs::create_dir(&in_the_way).unwrap();
-    let answer = server.add(&log.request(3, 8));
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(server.monitored().body, seen);
-    fs::remove_dir(&in_the_way).unwrap();
+    for call in 1..=2 {
+        disk.fail_append(call);
+        let answer = server.add(&log.request(3, 8));
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(server.monitored().body, seen);
+    }
     assert_eq!(server.add(&log.request(3, 8)).status, 200);
+}
+
+#[test]
+fn a_disk_that_fails_in_a_sync_stops_the_witness_before_it_signs() {
+    let log = Log::new();
+    for call in 1..=2 {
+        let disk = Disk::default();
+        let witness = on_disk(&disk, &log, WitnessKey::Soft(cosigner()));
+        witness.add_checkpoint(&log.request(0, 3).to_bytes()).unwrap();
+        disk.fail_sync(call);
+        for _ in 0..2 {
+            assert!(matches!(witness.add_checkpoint(&log.request(3, 8).to_bytes()), Err(AddError::Broken)));
+        }
+        drop(witness);
+        disk.crash(&mut Random::seeded(7));
+        let witness = on_disk(&disk, &log, WitnessKey::Soft(cosigner()));
+        assert!([3, 8].contains(&witness.logs()[0].1.get()));
+    }
 }
 
 #[test]
@@ -196,8 +254,8 @@ fn a_clock_that_is_set_back_makes_no_tree_look_older() {
     let keys = [witness.vkey().clone()];
     let mut seen = Vec::new();
     for (old, new) in [(0, 1), (1, 2), (2, 3)] {
-        let line = witness.add_checkpoint(&log.request(old, new).to_bytes()).unwrap();
-        let note = Note::new(&log.checkpoint(new).to_text(), vec![line]).unwrap();
+        let lines = witness.add_checkpoint(&log.request(old, new).to_bytes()).unwrap();
+        let note = Note::new(&log.checkpoint(new).to_text(), lines).unwrap();
         seen.push(note.open(&keys).unwrap().verified[0].time.unwrap().get());
     }
     assert_eq!(seen, [900, 900, 900]);

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
+pub mod disk;
+pub mod random;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -114,7 +117,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let listener = witness::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
                 let stopped = async {
                     let _ = stopped.await;
