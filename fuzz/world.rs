@@ -221,6 +221,7 @@ impl<P: Profile> World<P> {
             joint_key: keys.joint,
             device_key: device,
             shares: enrolment.shares.hash(),
+            passkey: None,
             kem_key_id: recipient.id(),
             labels: [stream(Stream::Own).label(), stream(Stream::Provider).label()],
             attestation: "none".into(),

@@ -113,6 +113,7 @@ impl Person {
             device_key: device.public(),
             // Nobody deals shares here; the log never sees any.
             shares: Hash(derived(&seed, "shares", 0)),
+            passkey: None,
             kem_key_id: Hash(derived(&seed, "kem", 0)),
             labels: [stream(Stream::Own).label(), stream(Stream::Provider).label()],
             attestation: "load test".to_owned(),

@@ -536,6 +536,7 @@ def openings():
     write(f"{folder}/valid.json", "Openings, their commitments, and the id of an instruction of which fields are hidden", [
         showing("everything-shown", 3), showing("one-hidden", 2), showing("two-hidden", 1), showing("everything-hidden", 0),
         good("profile-2", form.with_part("profile", uint(2))),
+        good("profile-3", form.with_part("profile", uint(3))),
         good("sixteen-evidence-items", form.with_part("evidence", array([evidence(str(i)) for i in range(16)]))),
         good("empty-record", form.with_part("record", bstr(b""))),
     ])
@@ -548,7 +549,7 @@ def openings():
                "shape/evidence/excess"),
     ])
     write(f"{folder}/profile.json", "Profiles that this version can't verify", [
-        reject(str(number), name, form.with_part("profile", uint(number)), "shape/profile/value") for number in (0, 3, 4, 2 ** 64 - 1)
+        reject(str(number), name, form.with_part("profile", uint(number)), "shape/profile/value") for number in (0, 4, 5, 2 ** 64 - 1)
     ])
     write(f"{folder}/evidence.json", "Evidence that is too much or not what evidence is", [
         reject("seventeen-items", name, form.with_part("evidence", array([evidence(str(i)) for i in range(17)])), "too-much-evidence"),
@@ -806,6 +807,14 @@ def claims_parts(**changed):
     return list({**parts, **changed}.items())
 
 
+def passkey_parts(backup=FALSE, rp_id=tstr("wallet.example"), origins=None, **changed):
+    """Claims of profile 3: the device key lives behind a browser."""
+    origins = array([tstr("https://wallet.example")]) if origins is None else origins
+    parts = claims_parts(**{"profile": uint(3), "device_type": tstr("webauthn"), **changed})
+    at = [name for name, _ in parts].index("device_key") + 1
+    return parts[:at] + [("passkey", array([rp_id, origins, backup]))] + parts[at:]
+
+
 def sig_structure(payload, protected=PROTECTED):
     return array([tstr("Signature1"), bstr(protected), bstr(b""), bstr(payload)])
 
@@ -836,6 +845,7 @@ def credentials():
         good("typical", plain),
         good("other-s", plain, signature=flipped),
         good("profile-2", claims.encode(claims_parts(profile=uint(2)))),
+        good("profile-3", claims.encode(passkey_parts())), good("profile-3-synced", claims.encode(passkey_parts(backup=TRUE))),
         good("successor", claims.encode(claims_parts(predecessor=bstr(made_up("predecessor")), ordinal=uint(1)))),
         good("valid-for-a-moment", claims.encode(claims_parts(not_after_ms=uint(1750000000000)))),
     ])
@@ -853,7 +863,12 @@ def credentials():
     ])
     write("claims/values.json", "Values that this version does not know", [
         bad_claim("profile-0", "shape/profile/value", profile=uint(0)),
-        bad_claim("profile-3", "shape/profile/value", profile=uint(3)),
+        bad_claim("profile-4", "shape/profile/value", profile=uint(4)),
+        bad_claim("profile-3-without-passkey", "shape/device_type/value", profile=uint(3)),
+        reject("profile-1-with-passkey", name, credential(claims.encode(passkey_parts(profile=uint(1)))), "shape/device_type/value", **more),
+        reject("no-origins", name, credential(claims.encode(passkey_parts(origins=array([])))), "shape/origins/size", **more),
+        reject("rp-id-empty", name, credential(claims.encode(passkey_parts(rp_id=tstr("")))), "shape/rp_id/size", **more),
+        reject("backup-eligible-number", name, credential(claims.encode(passkey_parts(backup=uint(1)))), "shape/backup_eligible/type", **more),
         bad_claim("device-type-ed25519", "shape/device_type/value", device_type=tstr("ed25519")),
         bad_claim("device-type-capitals", "shape/device_type/value", device_type=tstr("ES256")),
         bad_claim("one-label", "shape/labels/missing", labels=array([bstr(bytes(32))])),

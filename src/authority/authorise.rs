@@ -140,7 +140,7 @@ impl Authority {
     pub async fn authorise(&self, challenge: Hash, answer: Answer) -> Result<Appended, AuthoriseError> {
         let opened = self.inner.challenges.peek(&challenge, self.now())?;
         match opened.profile {
-            RecordProfile::EcSdsa => self.answer::<Profile1>(opened, answer).await,
+            RecordProfile::EcSdsa | RecordProfile::Passkey => self.answer::<Profile1>(opened, answer).await,
             RecordProfile::Transcript => self.answer::<Profile2>(opened, answer).await,
         }
     }

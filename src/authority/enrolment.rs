@@ -161,7 +161,7 @@ impl Authority {
         let authority = self.clone();
         let held = self
             .blocking(move || match dealt.profile {
-                RecordProfile::EcSdsa => authority.check::<Profile1>(enrolment_id, dealt),
+                RecordProfile::EcSdsa | RecordProfile::Passkey => authority.check::<Profile1>(enrolment_id, dealt),
                 RecordProfile::Transcript => authority.check::<Profile2>(enrolment_id, dealt),
             })
             .await?;
@@ -241,6 +241,7 @@ impl Authority {
             joint_key: dealt.joint_key,
             device_key: dealt.device_key,
             shares,
+            passkey: None,
             kem_key_id: kem_key.id(),
             labels,
             attestation: "none".to_owned(),

@@ -169,7 +169,7 @@ impl Authority {
         let (seed, session) = self
             .blocking(move || {
                 let commitment = match profile {
-                    RecordProfile::EcSdsa => seed.commitment::<Profile1>(),
+                    RecordProfile::EcSdsa | RecordProfile::Passkey => seed.commitment::<Profile1>(),
                     RecordProfile::Transcript => seed.commitment::<Profile2>(),
                 };
                 (seed, Session::new(&credential, &random, &commitment))

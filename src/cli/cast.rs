@@ -110,6 +110,7 @@ impl Provider {
             joint_key: enrolment.joint_key,
             device_key,
             shares: enrolment.shares.hash(),
+            passkey: None,
             kem_key_id: kem.public_key().id(),
             labels: [stream(Stream::Own).label(), stream(Stream::Provider).label()],
             attestation: "software".to_owned(),

@@ -237,7 +237,10 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let metadata = metadata.to_bytes();
         let session = session(held, intent)?;
         let (c, pass) = match held.dealt.profile().ok_or(Error::DamagedEnrolment)? {
-            Profile::EcSdsa => pass::<Profile1>(&self.device, held, pin, &session, &metadata, &document.id())?,
+            // This device has a key of its own, and no browser: what it makes is of profile 1.
+            Profile::EcSdsa | Profile::Passkey => {
+                pass::<Profile1>(&self.device, held, pin, &session, &metadata, &document.id())?
+            }
             Profile::Transcript => pass::<Profile2>(&self.device, held, pin, &session, &metadata, &document.id())?,
         };
         let pending = Pending {

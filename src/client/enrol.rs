@@ -123,7 +123,10 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             Enrolling { origin: &self.trust.origin, enrolment_id: &invitation.enrolment_id.0, device_key: &device_key };
         let mask = self.device.mask(pin)?;
         let dealt = match profile {
-            Profile::EcSdsa => deal::<Profile1>(&context, &mask, &kem_key, &mut rng()).map(|e| (e.joint_key, e.shares)),
+            // The shares of profile 3 are those of profile 1. A provider that enrols a browser asks it for more than this.
+            Profile::EcSdsa | Profile::Passkey => {
+                deal::<Profile1>(&context, &mask, &kem_key, &mut rng()).map(|e| (e.joint_key, e.shares))
+            }
             Profile::Transcript => {
                 deal::<Profile2>(&context, &mask, &kem_key, &mut rng()).map(|e| (e.joint_key, e.shares))
             }

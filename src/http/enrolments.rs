@@ -168,6 +168,8 @@ pub(super) async fn complete(
         profile: u8::try_from(request.profile)
             .ok()
             .and_then(|number| Profile::new(number.into()))
+            // A browser's device key is enrolled with what it is for, which this request has no room for.
+            .filter(|profile| *profile != Profile::Passkey)
             .ok_or_else(|| Error::Parameter("profile: 1 or 2".to_owned()))?,
         joint_key: json::fixed("joint_key", &request.joint_key)?,
         shares: shares.ok_or_else(|| Error::Parameter("sealed: not a sealed share".to_owned()))?,

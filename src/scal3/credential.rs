@@ -3,9 +3,11 @@
 //! ```text
 //! credential = 18([ h'a10126', {}, claims, signature: bstr .size 64 ])     COSE_Sign1, ES256, the provider's issuing key
 //! claims     = [ 1, origin: tstr, provider: hash, issuer: tstr, enrolment_id: hash, subject: hash, profile: uint,
-//!                joint_key: bstr .size 33, device_type: "es256", device_key: bstr .size 33, shares: hash, kem_key_id: hash,
+//!                joint_key: bstr .size 33, device_type: tstr, device_key: bstr .size 33, ? passkey, shares: hash, kem_key_id: hash,
 //!                labels: [hash, hash], attestation: tstr, not_before_ms: uint, not_after_ms: uint,
 //!                predecessor: hash / null, ordinal: uint ]
+//! device_type "es256", without passkey: profiles 1 and 2          "webauthn", with it: profile 3
+//! passkey    = [ rp_id: tstr, origins: [+ tstr], backup_eligible: bool ]
 //! id         = H("solelog/credential/v1", claims)
 //! ```
 //!
@@ -19,6 +21,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use tlog::Hash;
 
+use crate::authenticator::origins;
 use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
 use crate::cose::{self, CoseError, Key};
 use crate::limits::{CREDENTIAL_MAX, ORIGIN_MAX};
@@ -29,8 +32,10 @@ use crate::tag::{tagged, tagged_parts};
 /// The protected header `{1: -7}`: the algorithm is ES256.
 const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x26];
 
-/// The only type of device key of this version: P-256, SHA-256, r || s.
+/// A device key that signs what it is given: P-256, SHA-256, r || s.
 const DEVICE_TYPE: &str = "es256";
+/// A device key that signs as a browser has it sign: the same, around a WebAuthn assertion.
+const DEVICE_TYPE_PASSKEY: &str = "webauthn";
 
 /// What a credential says. Times are milliseconds since 1970-01-01T00:00Z.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +54,11 @@ pub struct Claims {
     pub profile: Profile,
     /// The public key of subscriber and provider together, a compressed point.
     pub joint_key: [u8; 33],
-    /// The public key of the device, a compressed point; its type is always `es256`.
+    /// The public key of the device, a compressed point.
     pub device_key: [u8; 33],
+    /// In profile 3, and only there: what the device key is used for, and where. It is enrolled for this credential alone,
+    /// so whatever else it is asked to sign, such as a login, authorises nothing.
+    pub passkey: Option<Passkey>,
     /// [`shares_hash`] of the two shares, which are stored apart.
     pub shares: Hash,
     /// Which user-specific key the provider's share is sealed to.
@@ -67,6 +75,17 @@ pub struct Claims {
     pub predecessor: Option<Hash>,
     /// How many credentials this person had before.
     pub ordinal: u64,
+}
+
+/// A device key that lives behind a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passkey {
+    /// The relying party.
+    pub rp_id: String,
+    /// The origins that may ask it, at most 8.
+    pub origins: Vec<String>,
+    /// Whether it can be backed up. That never changes.
+    pub backup_eligible: bool,
 }
 
 /// A credential whose signature was verified. There is no other way to get one from bytes that somebody sent.
@@ -155,6 +174,7 @@ impl Claims {
     pub fn parse(bytes: &[u8]) -> Result<Claims, CredentialError> {
         let mut parts = Parts::new("claims", cbor::decode(bytes, CREDENTIAL_MAX)?)?;
         parts.constant("version", 1)?;
+        let passkey;
         let claims = Claims {
             origin: parts.bounded_text("origin", ORIGIN_MAX)?,
             provider: parts.hash("provider")?,
@@ -164,11 +184,16 @@ impl Claims {
             profile: Profile::parse(parts.uint("profile")?)?,
             joint_key: parts.point("joint_key")?,
             device_key: {
-                if parts.text("device_type")? != DEVICE_TYPE {
-                    return Err(ShapeError { part: "device_type", fault: Fault::Value }.into());
-                }
-                parts.point("device_key")?
+                let device_type = parts.text("device_type")?;
+                let key = parts.point("device_key")?;
+                passkey = match device_type.as_str() {
+                    DEVICE_TYPE => None,
+                    DEVICE_TYPE_PASSKEY => Some(Passkey::read(&mut parts)?),
+                    _ => return Err(ShapeError { part: "device_type", fault: Fault::Value }.into()),
+                };
+                key
             },
+            passkey,
             shares: parts.hash("shares")?,
             kem_key_id: parts.hash("kem_key_id")?,
             labels: {
@@ -184,6 +209,9 @@ impl Claims {
             ordinal: parts.uint("ordinal")?,
         };
         parts.end()?;
+        if claims.passkey.is_some() != (claims.profile == Profile::Passkey) {
+            return Err(ShapeError { part: "device_type", fault: Fault::Value }.into());
+        }
         if claims.not_after_ms < claims.not_before_ms {
             return Err(CredentialError::Validity);
         }
@@ -192,7 +220,7 @@ impl Claims {
 
     /// The one spelling of these claims.
     pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::encode(&Value::Array(vec![
+        let mut parts = vec![
             cbor::uint(1),
             cbor::text(&self.origin),
             cbor::bytes(&self.provider.0),
@@ -201,8 +229,11 @@ impl Claims {
             cbor::bytes(&self.subject.0),
             cbor::uint(self.profile.number()),
             cbor::bytes(&self.joint_key),
-            cbor::text(DEVICE_TYPE),
+            cbor::text(if self.passkey.is_some() { DEVICE_TYPE_PASSKEY } else { DEVICE_TYPE }),
             cbor::bytes(&self.device_key),
+        ];
+        parts.extend(self.passkey.as_ref().map(Passkey::to_value));
+        parts.extend([
             cbor::bytes(&self.shares.0),
             cbor::bytes(&self.kem_key_id.0),
             Value::Array(self.labels.iter().map(|label| cbor::bytes(&label.0)).collect()),
@@ -211,7 +242,8 @@ impl Claims {
             cbor::uint(self.not_after_ms),
             cbor::hash_or_null(self.predecessor.as_ref()),
             cbor::uint(self.ordinal),
-        ]))
+        ]);
+        cbor::encode(&Value::Array(parts))
     }
 
     /// The credential's id.
@@ -238,6 +270,27 @@ impl Claims {
             cbor::bytes(signature),
         ])));
         bytes
+    }
+}
+
+impl Passkey {
+    fn read(parts: &mut Parts) -> Result<Passkey, ShapeError> {
+        let mut passkey = parts.array("passkey")?;
+        let read = Passkey {
+            rp_id: passkey.bounded_text("rp_id", ORIGIN_MAX)?,
+            origins: origins(&mut passkey)?,
+            backup_eligible: passkey.flag("backup_eligible")?,
+        };
+        passkey.end()?;
+        Ok(read)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Array(vec![
+            cbor::text(&self.rp_id),
+            Value::Array(self.origins.iter().map(|origin| cbor::text(origin)).collect()),
+            Value::Bool(self.backup_eligible),
+        ])
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Profile {
     EcSdsa,
     /// 2: the transcript of the published implementation, with the challenge of RFC 9591.
     Transcript,
+    /// 3: profile 1, with a WebAuthn assertion as the device signature.
+    Passkey,
 }
 
 impl Profile {
@@ -20,6 +22,7 @@ impl Profile {
         match number {
             1 => Some(Profile::EcSdsa),
             2 => Some(Profile::Transcript),
+            3 => Some(Profile::Passkey),
             _ => None,
         }
     }
@@ -29,6 +32,7 @@ impl Profile {
         match self {
             Profile::EcSdsa => 1,
             Profile::Transcript => 2,
+            Profile::Passkey => 3,
         }
     }
 

@@ -3,13 +3,18 @@
 //! ```text
 //! profile 1   binding_vk[33] ‖ metadata ‖ instruction_id[32] ‖ c[32] ‖ z[32] ‖ checksum[32] ‖ device_sig[64] ‖ binding_sig[64]
 //! profile 2   c[32] ‖ tag[16] ‖ device_sig[64] ‖ binding_vk[33] ‖ binding_sig[64] ‖ z[32] ‖ metadata ‖ instruction_id[32]
+//! profile 3   as profile 1, with a varsig (`crate::evidence::varsig`) in the place of device_sig
 //!
 //!                       profile 1                                     profile 2
 //! the joint key signs   binding_vk ‖ metadata ‖ instruction_id        binding_vk ‖ operation_hash
 //! the device signs      c ‖ checksum                                  c ‖ tag
 //! the binding key signs device_sig                                    device_sig
+//!
+//! in profile 3 the device answers the challenge H("solelog/device/v3", c ‖ checksum): it signs authenticator data ‖
+//! SHA-256(client data), and the binding key signs the 64 bytes r ‖ s of that
 //! ```
-//! Everything but the metadata has a fixed length, so bytes can be cut in one way only.
+//! Everything but the metadata has a fixed length, or, in a varsig, says how long it is; metadata is one CBOR item. So
+//! bytes can be cut in one way only.
 //!
 //! A record is not an identity: (r, n−s) is as good a binding signature as (r, s). What names an
 //! authorisation is [`authorisation_key`], made of bytes that nobody can alter.
@@ -20,12 +25,17 @@ use sha2::{Digest, Sha256};
 use tlog::Hash;
 
 use crate::batch::Job;
+use crate::cbor;
+use crate::credential::Passkey;
 use crate::ecdsa::Signature;
+use crate::evidence::Reason;
+use crate::evidence::varsig::{Algorithm, Varsig};
+use crate::evidence::webauthn::{self, Expected};
 use crate::metadata::{Metadata, MetadataError, operation_hash};
 use crate::point::{EncodingError, Point, Scalar};
 use crate::profile::Profile;
 use crate::schnorr::Challenge;
-use crate::tag::tagged_parts;
+use crate::tag::{tagged, tagged_parts};
 
 /// What stands in the record for the user's signature share: only the provider, who opens the
 /// share, can check it.
@@ -43,7 +53,7 @@ impl Check {
         Check::Checksum(Sha256::digest(share).into())
     }
 
-    /// The profile whose records have this.
+    /// The profile whose records have this; those of profile 3 have what profile 1 has.
     pub fn profile(&self) -> Profile {
         match self {
             Check::Checksum(_) => Profile::EcSdsa,
@@ -82,21 +92,11 @@ pub struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The record.
+    /// The record of profile 1 or 2.
     pub fn to_bytes(&self) -> Vec<u8> {
         let check = self.check.as_bytes();
         match self.check.profile() {
-            Profile::EcSdsa => [
-                &self.binding_key[..],
-                self.metadata,
-                &self.instruction_id.0,
-                self.c,
-                self.z,
-                check,
-                self.device_sig,
-                self.binding_sig,
-            ]
-            .concat(),
+            Profile::EcSdsa | Profile::Passkey => self.textbook(self.device_sig),
             Profile::Transcript => [
                 &self.c[..],
                 check,
@@ -110,17 +110,42 @@ impl Parts<'_> {
             .concat(),
         }
     }
+
+    /// The record of profile 3, with this assertion. Its signature is the device signature; [`Parts::device_sig`] is not
+    /// looked at.
+    pub fn to_bytes_with(&self, assertion: &Varsig) -> Vec<u8> {
+        self.textbook(&assertion.to_bytes())
+    }
+
+    fn textbook(&self, device_sig: &[u8]) -> Vec<u8> {
+        [
+            &self.binding_key[..],
+            self.metadata,
+            &self.instruction_id.0,
+            self.c,
+            self.z,
+            self.check.as_bytes(),
+            device_sig,
+            self.binding_sig,
+        ]
+        .concat()
+    }
 }
 
 /// What the joint key signs.
 pub fn joint_message(profile: Profile, binding_key: &[u8; 33], metadata: &[u8], instruction_id: &Hash) -> Vec<u8> {
     match profile {
-        Profile::EcSdsa => [&binding_key[..], metadata, &instruction_id.0].concat(),
+        Profile::EcSdsa | Profile::Passkey => [&binding_key[..], metadata, &instruction_id.0].concat(),
         Profile::Transcript => [&binding_key[..], &operation_hash(metadata, instruction_id).0].concat(),
     }
 }
 
-/// What the device signs.
+/// What the device is asked in profile 3: `H("solelog/device/v3", c ‖ checksum)`.
+pub fn device_challenge(c: &[u8; 32], check: &Check) -> Hash {
+    tagged("solelog/device/v3", &device_message(c, check))
+}
+
+/// What the device signs in profiles 1 and 2.
 pub fn device_message(c: &[u8; 32], check: &Check) -> Vec<u8> {
     [&c[..], check.as_bytes()].concat()
 }
@@ -137,7 +162,7 @@ impl Profile {
     /// How c is computed in this profile.
     pub fn challenge(self) -> Challenge {
         match self {
-            Profile::EcSdsa => Challenge::EcSdsa,
+            Profile::EcSdsa | Profile::Passkey => Challenge::EcSdsa,
             Profile::Transcript => Challenge::Rfc9591,
         }
     }
@@ -154,6 +179,8 @@ pub struct Record {
     z: Scalar,
     check: Check,
     device_sig: Signature,
+    /// In profile 3, what that signature is in.
+    assertion: Option<Varsig>,
     binding_sig: Signature,
 }
 
@@ -175,6 +202,9 @@ pub enum RecordError {
     /// The device signature has a number out of range.
     #[error("record: device signature: {0}")]
     DeviceSig(EncodingError),
+    /// The device's assertion is no varsig of P-256.
+    #[error("record: device assertion: {0}")]
+    Assertion(Reason),
     /// The binding signature has a number out of range.
     #[error("record: binding signature: {0}")]
     BindingSig(EncodingError),
@@ -191,7 +221,7 @@ struct Cut<'a> {
     c: &'a [u8; 32],
     z: &'a [u8; 32],
     check: Check,
-    device_sig: &'a [u8; 64],
+    device_sig: &'a [u8],
     binding_sig: &'a [u8; 64],
 }
 
@@ -201,7 +231,7 @@ impl<'a> Cut<'a> {
             Profile::EcSdsa => {
                 let (binding_key, rest) = record.split_first_chunk()?;
                 let (rest, binding_sig) = rest.split_last_chunk()?;
-                let (rest, device_sig) = rest.split_last_chunk()?;
+                let (rest, device_sig) = rest.split_last_chunk::<64>()?;
                 let (rest, checksum) = rest.split_last_chunk()?;
                 let (rest, z) = rest.split_last_chunk()?;
                 let (rest, c) = rest.split_last_chunk()?;
@@ -209,10 +239,22 @@ impl<'a> Cut<'a> {
                 let check = Check::Checksum(*checksum);
                 Some(Cut { binding_key, metadata, instruction_id, c, z, check, device_sig, binding_sig })
             }
+            Profile::Passkey => {
+                let (binding_key, rest) = record.split_first_chunk()?;
+                // Metadata says itself where it ends; whether it is metadata is looked at later.
+                let (metadata, rest) = cbor::split_first(rest).ok()?;
+                let (instruction_id, rest) = rest.split_first_chunk()?;
+                let (c, rest) = rest.split_first_chunk()?;
+                let (z, rest) = rest.split_first_chunk()?;
+                let (checksum, rest) = rest.split_first_chunk()?;
+                let (device_sig, binding_sig) = rest.split_last_chunk()?;
+                let check = Check::Checksum(*checksum);
+                Some(Cut { binding_key, metadata, instruction_id, c, z, check, device_sig, binding_sig })
+            }
             Profile::Transcript => {
                 let (c, rest) = record.split_first_chunk()?;
                 let (tag, rest) = rest.split_first_chunk()?;
-                let (device_sig, rest) = rest.split_first_chunk()?;
+                let (device_sig, rest) = rest.split_first_chunk::<64>()?;
                 let (binding_key, rest) = rest.split_first_chunk()?;
                 let (binding_sig, rest) = rest.split_first_chunk()?;
                 let (z, rest) = rest.split_first_chunk()?;
@@ -234,7 +276,12 @@ impl Record {
         let binding_key = Point::from_bytes(cut.binding_key).map_err(RecordError::BindingKey)?;
         profile.challenge().check(cut.c).map_err(RecordError::Challenge)?;
         let z = Scalar::from_bytes(cut.z).map_err(RecordError::Response)?;
-        let device_sig = Signature::from_bytes(cut.device_sig).map_err(RecordError::DeviceSig)?;
+        let assertion = match profile {
+            Profile::Passkey => Some(assertion(cut.device_sig)?),
+            Profile::EcSdsa | Profile::Transcript => None,
+        };
+        let device_sig = assertion.as_ref().map_or(cut.device_sig, |assertion| &assertion.signature);
+        let device_sig = Signature::parse(device_sig).map_err(RecordError::DeviceSig)?;
         let binding_sig = Signature::from_bytes(cut.binding_sig).map_err(RecordError::BindingSig)?;
         let metadata = Metadata::parse(cut.metadata)?;
         Ok(Record {
@@ -246,13 +293,14 @@ impl Record {
             z,
             check: cut.check,
             device_sig,
+            assertion,
             binding_sig,
         })
     }
 
     /// The bytes that were parsed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        Parts {
+        let parts = Parts {
             binding_key: self.binding_key.as_bytes(),
             metadata: &self.metadata_bytes,
             instruction_id: &self.instruction_id,
@@ -261,13 +309,43 @@ impl Record {
             check: self.check,
             device_sig: self.device_sig.as_bytes(),
             binding_sig: self.binding_sig.as_bytes(),
+        };
+        match &self.assertion {
+            Some(assertion) => parts.to_bytes_with(assertion),
+            None => parts.to_bytes(),
         }
-        .to_bytes()
     }
 
     /// The profile.
     pub fn profile(&self) -> Profile {
-        self.check.profile()
+        if self.assertion.is_some() { Profile::Passkey } else { self.check.profile() }
+    }
+
+    /// In profile 3, what the device said.
+    pub fn assertion(&self) -> Option<&Varsig> {
+        self.assertion.as_ref()
+    }
+
+    /// In profile 3: was the device asked this, where it may be asked, with somebody there? Its signature is verified with
+    /// the others.
+    pub(crate) fn check_assertion(&self, passkey: &Passkey) -> Result<(), Reason> {
+        let Some(assertion) = &self.assertion else { return Ok(()) };
+        let expected = Expected {
+            challenge: &device_challenge(&self.c, &self.check).0,
+            rp_id: &passkey.rp_id,
+            origins: &passkey.origins,
+            backup_eligible: passkey.backup_eligible,
+            // The PIN is the second factor; a device that asks for one more is welcome to.
+            user_verified: false,
+        };
+        webauthn::read(&assertion.authenticator_data, &assertion.client_data, &expected).map(|_| ())
+    }
+
+    fn device_message(&self) -> Vec<u8> {
+        match &self.assertion {
+            Some(said) => webauthn::signed_bytes(&said.authenticator_data, &said.client_data),
+            None => device_message(&self.c, &self.check),
+        }
     }
 
     /// The one-time key.
@@ -340,9 +418,18 @@ impl Record {
             ),
             c: self.c,
             z: self.z,
-            device_message: device_message(&self.c, &self.check),
+            device_message: self.device_message(),
             device_sig: self.device_sig,
             binding_sig: self.binding_sig,
         }
+    }
+}
+
+/// The device's part of a record of profile 3.
+fn assertion(bytes: &[u8]) -> Result<Varsig, RecordError> {
+    let varsig = Varsig::parse(bytes).map_err(RecordError::Assertion)?;
+    match varsig.algorithm {
+        Algorithm::Es256 => Ok(varsig),
+        Algorithm::EdDsa => Err(RecordError::Assertion(Reason::Unsupported)),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::batch::Broken;
 use crate::ecdsa::BadSignature;
+use crate::evidence::Reason;
 use crate::instruction::InstructionError;
 use crate::opening::OpeningError;
 use crate::policy::Denial;
@@ -21,6 +22,9 @@ pub enum Refusal {
     /// The one-time key did not sign the device signature.
     #[error("binding: {0}")]
     Binding(BadSignature),
+    /// In profile 3: the device was asked something else, or elsewhere.
+    #[error("device: {0}")]
+    Assertion(Reason),
     /// The device did not sign challenge and checksum.
     #[error("device: {0}")]
     Device(BadSignature),
@@ -252,7 +256,7 @@ impl Refusal {
             Refusal::Parse(_) => "parse",
             Refusal::Credential(_) => "credential",
             Refusal::Binding(_) => "binding",
-            Refusal::Device(_) => "device",
+            Refusal::Device(_) | Refusal::Assertion(_) => "device",
             Refusal::Joint(_) => "joint",
             Refusal::Evidence(_) => "evidence",
             Refusal::Metadata(_) => "metadata",
@@ -284,6 +288,7 @@ impl Refusal {
             Refusal::Binding(_) | Refusal::Device(_) | Refusal::Joint(JointRefusal::Mismatch) => "signature",
             Refusal::Joint(JointRefusal::Identity) => "identity",
             Refusal::Evidence(refusal) => refusal.code(),
+            Refusal::Assertion(reason) => reason.code(),
             Refusal::Metadata(refusal) => refusal.code(),
         }
     }

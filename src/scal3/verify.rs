@@ -23,7 +23,7 @@ pub use crate::authorized::{Authorized, Word};
 use crate::batch::{Broken, Job, Plain, VerifyBatch};
 use crate::credential::Credential;
 use crate::entry::Entry;
-use crate::evidence::Kind;
+use crate::evidence::{Kind, Reason};
 use crate::instruction::{
     CLASS_ACTIVATE, CLASS_ADD, CLASS_ADD_AUTHENTICATOR, CLASS_POLICY, CLASS_REVOKE_AUTHENTICATOR, Shown, Value,
 };
@@ -145,7 +145,8 @@ impl Submitted {
             return Err(CredentialRefusal::Profile.into());
         }
         let job = self.record.job(*credential.joint_key(), *credential.device_key());
-        Ok(Bound { submitted: self, job })
+        let asked = claims.passkey.as_ref().map_or(Ok(()), |passkey| self.record.check_assertion(passkey));
+        Ok(Bound { submitted: self, job, asked })
     }
 
     /// The checks that are the same at every place: credential, binding, device, joint.
@@ -164,6 +165,8 @@ impl Submitted {
 pub struct Bound {
     submitted: Submitted,
     job: Job,
+    /// In profile 3: was the device asked what this record needs?
+    asked: Result<(), Reason>,
 }
 
 impl Bound {
@@ -173,6 +176,10 @@ impl Bound {
     }
 
     fn judge(self, verdict: Result<(), Broken>) -> Result<Signed, Refusal> {
+        if verdict == Err(Broken::Binding) {
+            return Err(Broken::Binding.into());
+        }
+        self.asked.map_err(Refusal::Assertion)?;
         verdict?;
         // What nobody here can verify shows nothing at any place. All other evidence is judged at one.
         let unknown = self.submitted.opening.evidence.iter().position(|evidence| Kind::new(&evidence.kind).is_none());

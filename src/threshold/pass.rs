@@ -115,7 +115,7 @@ pub struct Pass<P> {
 impl<P: Profile> Pass<P> {
     /// 340 bytes in profile 1, 308 in profile 2.
     pub const LEN: usize = match P::RECORD {
-        scal3::Profile::EcSdsa => 340,
+        scal3::Profile::EcSdsa | scal3::Profile::Passkey => 340,
         scal3::Profile::Transcript => 308,
     };
 
@@ -144,7 +144,9 @@ impl<P: Profile> Pass<P> {
         let sealed: Sealed<32> = seal::parse(sealed).ok_or(PassError::Encapsulated)?;
         point::parse(&sealed.encapsulated).ok_or(PassError::Encapsulated)?;
         let check = match P::RECORD {
-            scal3::Profile::EcSdsa => Check::Checksum(*parts.take().ok_or(PassError::Length)?),
+            scal3::Profile::EcSdsa | scal3::Profile::Passkey => {
+                Check::Checksum(*parts.take().ok_or(PassError::Length)?)
+            }
             scal3::Profile::Transcript => Check::Tag(sealed.tag),
         };
         Ok(Pass::assemble(Fields { commitment, device_sig, binding_vk, binding_sig, sealed, check }))

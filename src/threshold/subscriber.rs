@@ -201,7 +201,7 @@ impl<P: Profile> Committed<P> {
         let aad = P::pass_aad(session, joint.c());
         let sealed = seal::seal(recipient, P::PASS_INFO, &aad, &z, rng).map_err(|_| SubscriberError::Seal)?;
         let check = match P::RECORD {
-            scal3::Profile::EcSdsa => Check::checksum(&z),
+            scal3::Profile::EcSdsa | scal3::Profile::Passkey => Check::checksum(&z),
             scal3::Profile::Transcript => Check::Tag(sealed.tag),
         };
         Ok(ToSign {

@@ -78,6 +78,7 @@ fn claims() -> Claims {
         joint_key: [2; 33],
         device_key: [3; 33],
         shares: H,
+        passkey: None,
         kem_key_id: H,
         labels: [H, H],
         attestation: "none".into(),

@@ -23,7 +23,7 @@ fn read_all(bytes: &[u8]) {
         assert_eq!(signature.as_bytes()[..], *bytes);
     }
     let _ = Signature::from_der(bytes);
-    for profile in [Profile::EcSdsa, Profile::Transcript] {
+    for profile in [Profile::EcSdsa, Profile::Transcript, Profile::Passkey] {
         if let Ok(record) = Record::parse(profile, bytes) {
             assert_eq!(record.to_bytes(), bytes);
         }
@@ -73,7 +73,7 @@ proptest! {
 
 #[test]
 fn on_every_byte_of_good_ones_changed_or_cut() {
-    for profile in [Profile::EcSdsa, Profile::Transcript] {
+    for profile in [Profile::EcSdsa, Profile::Transcript, Profile::Passkey] {
         let person = Person::new("ann", profile);
         let log = Log::with(&person);
         let draft = log.draft(&person);

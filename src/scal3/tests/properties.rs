@@ -163,7 +163,7 @@ prop_compose! {
         };
         Claims {
             origin, provider, issuer, enrolment_id, subject, profile,
-            joint_key: point(2, key), device_key: point(3, other_key), shares, kem_key_id,
+            joint_key: point(2, key), device_key: point(3, other_key), passkey: None, shares, kem_key_id,
             labels: [label, other_label], attestation,
             not_before_ms: from.min(until), not_after_ms: from.max(until), predecessor, ordinal,
         }

@@ -20,7 +20,7 @@ use tlog::tree::TreeHead;
 mod log;
 use log::{Draft, Log, ORIGIN, Person, flip_s, public, schnorr, secret};
 
-const PROFILES: [Profile; 2] = [Profile::EcSdsa, Profile::Transcript];
+const PROFILES: [Profile; 3] = [Profile::EcSdsa, Profile::Transcript, Profile::Passkey];
 
 /// A log in which this person has one payment behind the activation.
 fn log_of(person: &Person) -> Log {
@@ -434,7 +434,7 @@ fn a_malleated_binding_signature_is_the_same_authorisation() {
         let honest = log.draft(&person);
         let mut altered = honest.clone();
         altered.spoil = match profile {
-            Profile::EcSdsa => |record| {
+            Profile::EcSdsa | Profile::Passkey => |record| {
                 let at = record.len() - 64;
                 flip_s(&mut record[at..]);
             },

@@ -62,6 +62,7 @@ fn life<P: Profile>(profile: scal3::Profile) {
         joint_key: enrolment.joint_key,
         device_key,
         shares: enrolment.shares.hash(),
+        passkey: None,
         kem_key_id: recipient.id(),
         labels: [stream(Stream::Own).label(), stream(Stream::Provider).label()],
         attestation: "none".into(),

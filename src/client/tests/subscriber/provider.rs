@@ -410,7 +410,9 @@ impl Log {
         request::verify(&proven.hash(), &device, &body.device.proof.0).map_err(|_| (422, "enrolment-refused"))?;
         let context = Enrolling { origin: ORIGIN, enrolment_id: &id, device_key: &body.device.key.0 };
         match profile {
-            Profile::EcSdsa => self.share::<Profile1>(&context, &body.joint_key.0, &shares).map(|_| ()),
+            Profile::EcSdsa | Profile::Passkey => {
+                self.share::<Profile1>(&context, &body.joint_key.0, &shares).map(|_| ())
+            }
             Profile::Transcript => self.share::<Profile2>(&context, &body.joint_key.0, &shares).map(|_| ()),
         }
         .map_err(refused)?;
@@ -425,6 +427,7 @@ impl Log {
             joint_key: body.joint_key.0,
             device_key: body.device.key.0,
             shares: shares.hash(),
+            passkey: None,
             kem_key_id: self.master.kem_key(&id).public_key().id(),
             labels,
             attestation: "software".into(),
@@ -481,7 +484,7 @@ impl Log {
         }
         let (seed, random) = (NonceSeed::from_bytes(random()), random());
         let commitment = match account.claims.profile {
-            Profile::EcSdsa => seed.commitment::<Profile1>(),
+            Profile::EcSdsa | Profile::Passkey => seed.commitment::<Profile1>(),
             Profile::Transcript => seed.commitment::<Profile2>(),
         };
         let id = *Session::new(&body.credential.0, &random, &commitment).challenge();
@@ -509,7 +512,7 @@ impl Log {
         let detail = || Detail::Bytes(id.0.to_vec());
         self.event(&credential, Kind::Event, "attempt.started", detail());
         let outcome = match profile {
-            Profile::EcSdsa => self.complete::<Profile1>(challenge, body),
+            Profile::EcSdsa | Profile::Passkey => self.complete::<Profile1>(challenge, body),
             Profile::Transcript => self.complete::<Profile2>(challenge, body),
         };
         let record = match outcome {

@@ -7,12 +7,15 @@
 
 use std::rc::Rc;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use p256::ecdsa::signature::Signer;
 use p256::elliptic_curve::PrimeField;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::{ProjectivePoint, Scalar};
 use scal3::credential::{IssuingKey, provider_id};
 use scal3::entry::Entry;
+use scal3::evidence::varsig::{Algorithm, Varsig};
+use scal3::evidence::webauthn::signed_bytes;
 use scal3::fold::{Fold, Step};
 use scal3::index_key::{LabelSecret, Stream};
 use scal3::instruction::{CLASS_ACTIVATE, Value};
@@ -25,6 +28,7 @@ use scal3::verify::{self, Authorized, Place, Refusal};
 use scal3::{
     Change, Claims, Credential, Document, Field, Genesis, Hash, Kind, Metadata, Opening, Profile, StatusChange, tagged,
 };
+use sha2::{Digest, Sha256};
 use tlog::tree::TreeHead;
 
 pub const ORIGIN: &str = "log.example/one";
@@ -73,6 +77,41 @@ pub fn flip_s(signature: &mut [u8]) {
     signature[32..].copy_from_slice(&s.to_bytes());
 }
 
+/// What a browser and its authenticator say of a challenge.
+#[derive(Clone)]
+pub struct Said {
+    pub challenge: Hash,
+    pub ceremony: &'static str,
+    pub site: &'static str,
+    pub rp_id: &'static str,
+    pub flags: u8,
+}
+
+impl Said {
+    pub fn new(challenge: Hash) -> Said {
+        let (site, rp_id) = ("https://wallet.example", "wallet.example");
+        Said { challenge, ceremony: "webauthn.get", site, rp_id, flags: 0x1d }
+    }
+
+    pub fn sign(&self, secret: &Scalar) -> Varsig {
+        let challenge = Base64UrlUnpadded::encode_string(&self.challenge.0);
+        let (ceremony, site) = (self.ceremony, self.site);
+        let client_data = format!(
+            "{{\"type\":\"{ceremony}\",\"challenge\":\"{challenge}\",\"origin\":\"{site}\",\"crossOrigin\":false}}"
+        );
+        let authenticator_data = [&Sha256::digest(self.rp_id.as_bytes())[..], &[self.flags], &[0; 4]].concat();
+        let signature = ecdsa(secret, &signed_bytes(&authenticator_data, client_data.as_bytes()));
+        let algorithm = Algorithm::Es256;
+        Varsig { algorithm, authenticator_data, client_data: client_data.into_bytes(), signature }
+    }
+}
+
+/// What a device key of profile 3 is for.
+fn passkey() -> scal3::credential::Passkey {
+    let origins = vec!["https://wallet.example".into(), "https://app.wallet.example".into()];
+    scal3::credential::Passkey { rp_id: "wallet.example".into(), origins, backup_eligible: true }
+}
+
 /// Somebody who is enrolled.
 #[derive(Clone)]
 pub struct Person {
@@ -98,6 +137,7 @@ impl Person {
             joint_key: public(&joint),
             device_key: public(&device),
             shares: tagged("test/shares", name.as_bytes()),
+            passkey: (profile == Profile::Passkey).then(passkey),
             kem_key_id: tagged("test/kem", name.as_bytes()),
             labels: [label(Stream::Own), label(Stream::Provider)],
             attestation: "none".into(),
@@ -168,6 +208,7 @@ impl Person {
             document,
             metadata,
             evidence: Vec::new(),
+            ask: Said::new,
             spoil: |_| (),
         }
     }
@@ -181,6 +222,8 @@ pub struct Draft {
     pub document: Document,
     pub metadata: Metadata,
     pub evidence: Vec<Evidence>,
+    /// What a browser makes of the challenge, in profile 3.
+    pub ask: fn(Hash) -> Said,
     /// Changes the record after it was signed.
     pub spoil: fn(&mut Vec<u8>),
 }
@@ -193,11 +236,16 @@ impl Draft {
         let message = record::joint_message(self.profile, &binding_key, &metadata, &instruction_id);
         let (c, z) = schnorr(self.profile, &self.person.joint, &message);
         let check = match self.profile {
-            Profile::EcSdsa => Check::checksum(&tagged("test/share", &z).0),
+            Profile::EcSdsa | Profile::Passkey => Check::checksum(&tagged("test/share", &z).0),
             Profile::Transcript => Check::Tag([7; 16]),
         };
-        let device_sig = ecdsa(&self.person.device, &record::device_message(&c, &check));
-        let mut record = Parts {
+        let said = (self.ask)(record::device_challenge(&c, &check));
+        let assertion = said.sign(&self.person.device);
+        let device_sig = match self.profile {
+            Profile::Passkey => assertion.signature,
+            _ => ecdsa(&self.person.device, &record::device_message(&c, &check)),
+        };
+        let parts = Parts {
             binding_key: &binding_key,
             metadata: &metadata,
             instruction_id: &instruction_id,
@@ -206,8 +254,11 @@ impl Draft {
             check,
             device_sig: &device_sig,
             binding_sig: &ecdsa(&binding, &device_sig),
-        }
-        .to_bytes();
+        };
+        let mut record = match self.profile {
+            Profile::Passkey => parts.to_bytes_with(&assertion),
+            _ => parts.to_bytes(),
+        };
         (self.spoil)(&mut record);
         record
     }
