@@ -20,7 +20,8 @@
 //! unchanged. `schemas/` has the CDDL and the vectors; [`limits`] has every size limit.
 //!
 //! Read in this order: [`instruction`], [`metadata`], [`record`], [`opening`], [`entry`], [`credential`], [`status`],
-//! [`event`], [`outcome`], [`index_key`], then how records are verified.
+//! [`event`], [`outcome`], [`index_key`], then how records are verified. What a policy may ask for besides the two factors is
+//! in [`evidence`], [`authenticator`] and [`policy`].
 
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -58,6 +59,7 @@ pub mod h2f;
 pub mod point;
 pub mod schnorr;
 pub mod transcript;
+pub mod ucan;
 pub mod varint;
 
 pub mod accusation;
