@@ -32,9 +32,10 @@ use tlog::key::{KeyId, KeyName, Signer, Vkey};
 use tlog::note::{Note, SignatureLine};
 use tlog::policy::Policy;
 use tlog::proof_file::ProofFile;
+use tlog::sign_subtree::SignSubtree;
 use tlog::tile::{Path, needed};
 use tlog::witness::{self, AddCheckpoint, Answer, Known};
-use tlog::{ConsistencyProof, LeafHash, TreeHead, TreeSize, bundle};
+use tlog::{ConsistencyProof, LeafHash, TreeHead, TreeSize, bundle, log_list};
 
 mod verdicts;
 mod world;
@@ -405,9 +406,11 @@ fn written(entries: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Bytes of a request and of a witness's answer; or, after a zero byte, a log that signs what it likes:
+/// Bytes of a request, of a list of logs, and of a witness's answer; or, after a zero byte, a log that signs what it likes:
 /// `old[1] new[1] root[32] hashes[32]..`.
 fn add_checkpoint(data: &[u8]) {
+    reads_back(data, SignSubtree::parse, SignSubtree::to_bytes);
+    let _ = log_list::parse(data);
     let read = reads_back(data, AddCheckpoint::parse, AddCheckpoint::to_bytes);
     let signed = data.strip_prefix(&[0]).and_then(|data| data.split_first_chunk()).map(|([old, new], rest)| {
         let size = |size: &u8| TreeSize::new(u64::from(*size)).expect("small");

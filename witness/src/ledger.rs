@@ -22,7 +22,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tlog::LeafHash;
 use tlog::checkpoint::{Checkpoint, Origin};
@@ -169,6 +169,8 @@ impl std::fmt::Display for Healed {
 /// The ledger of a witness, open for writing.
 pub struct Ledger {
     queue: Mutex<Queue>,
+    /// Told whenever a batch is done.
+    done: Condvar,
     writer: Mutex<Writer>,
     healed: Option<Healed>,
 }
@@ -176,7 +178,25 @@ pub struct Ledger {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Stored>,
+    /// What becomes of those that wait.
     outcome: Arc<OnceLock<Result<(), CommitError>>>,
+    /// Whether somebody is writing an earlier batch.
+    writing: bool,
+}
+
+/// Somebody who writes a batch. However that ends, the others get to know.
+struct Leader<'a> {
+    ledger: &'a Ledger,
+    outcome: Arc<OnceLock<Result<(), CommitError>>>,
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        // Set already, unless the writing has panicked.
+        let _ = self.outcome.set(Err(CommitError::Unclear));
+        lock(&self.ledger.queue).writing = false;
+        self.ledger.done.notify_all();
+    }
 }
 
 struct Writer {
@@ -246,7 +266,8 @@ impl Ledger {
             dead: false,
         };
         writer.write_anew().map_err(|error| StateError::Write { path: states.to_owned(), error })?;
-        let ledger = Ledger { queue: Mutex::default(), writer: Mutex::new(writer), healed };
+        let (queue, done) = (Mutex::default(), Condvar::new());
+        let ledger = Ledger { queue, done, writer: Mutex::new(writer), healed };
         Ok((ledger, stored.into_values().collect()))
     }
 
@@ -279,22 +300,25 @@ impl Ledger {
 
     /// [`Ledger::commit`] of many logs, all or none.
     pub fn commit_all(&self, stored: impl IntoIterator<Item = Stored>) -> Result<(), CommitError> {
-        let mine = {
-            let mut queue = lock(&self.queue);
-            queue.waiting.extend(stored);
-            queue.outcome.clone()
-        };
-        // Whoever panicked in the middle of writing has left nobody knows what.
-        let Ok(mut writer) = self.writer.lock() else {
-            return Err(CommitError::Unclear);
-        };
+        let mut queue = lock(&self.queue);
+        queue.waiting.extend(stored);
+        let mine = queue.outcome.clone();
+        // All who come while a batch is written wait, and then go together: were each to take its
+        // turn at once, batches would stay small, and syncs many.
+        while queue.writing && mine.get().is_none() {
+            queue = self.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
         if let Some(outcome) = mine.get() {
             return *outcome;
         }
-        let Queue { waiting, outcome } = std::mem::take(&mut *lock(&self.queue));
-        let written = writer.write(&waiting);
+        queue.writing = true;
+        let (waiting, outcome) = (std::mem::take(&mut queue.waiting), std::mem::take(&mut queue.outcome));
+        drop(queue);
+        let leader = Leader { ledger: self, outcome };
+        // Whoever panicked in the middle of writing has left nobody knows what.
+        let written = self.writer.lock().map_or(Err(CommitError::Unclear), |mut writer| writer.write(&waiting));
         // Nobody else sets it: whoever takes it out of the queue does, once.
-        let _ = outcome.set(written);
+        let _ = leader.outcome.set(written);
         written
     }
 }
