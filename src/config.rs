@@ -208,6 +208,11 @@ impl Config {
         self.log_key().with_extension("old.key")
     }
 
+    /// Where a key lies that signs checkpoints beside it with ML-DSA-44: `log.ml-dsa.key`.
+    pub fn ml_dsa_log_key(&self) -> PathBuf {
+        self.log_key().with_extension("ml-dsa.key")
+    }
+
     /// Where the provider's keys lie.
     pub fn key_folder(&self) -> PathBuf {
         self.keys.folder.clone().unwrap_or_else(|| self.data.join("keys"))

@@ -277,8 +277,12 @@ impl Integrator {
 
     /// Signs the head of what is readable now. The high-water file has it before anyone else.
     pub fn sign(&self, origin: &Origin) -> Result<SignedHead, Fault> {
-        let text = Checkpoint::new(origin.clone(), self.edge.head).to_text();
-        let note = self.signers.sign(&text).map_err(|e| Fault::storage("signing a checkpoint", e))?.to_bytes();
+        let checkpoint = Checkpoint::new(origin.clone(), self.edge.head);
+        let note = self
+            .signers
+            .sign(&checkpoint, self.memory.tip.time_ms)
+            .map_err(|e| Fault::storage("signing a checkpoint", e))?
+            .to_bytes();
         if let Some(high_water) = &self.high_water {
             let full = |e: &StoreError| !e.is_fatal();
             let raise = || high_water.raise(&note).map_err(StoreError::from);

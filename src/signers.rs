@@ -3,11 +3,14 @@
 //! ```text
 //! one key         origin+id+…                          every day
 //! two keys        the one in force, the outgoing one   from `solelog rotate log` to `solelog rotate log --finish`
+//! ML-DSA-44       beside them, where there is one      <https://c2sp.org/tlog-cosignature>, type 0x06
 //! ```
 //! During the overlap every checkpoint bears both signatures, so whoever trusts either key goes on without a gap, and
 //! has that long to learn of the other one.
 
 use scal3::keys::Keys;
+use tlog::checkpoint::Checkpoint;
+use tlog::cosignature::{Cosigner, Seconds};
 use tlog::key::{KeyName, Signer, Vkey};
 use tlog::note::{Note, NoteError};
 
@@ -16,6 +19,7 @@ use tlog::note::{Note, NoteError};
 pub struct Signers {
     first: Signer,
     beside: Vec<Signer>,
+    ml_dsa: Option<Cosigner>,
     vkeys: Vec<Vkey>,
 }
 
@@ -45,6 +49,23 @@ impl Signers {
         Ok(self)
     }
 
+    /// With a key whose signatures no quantum computer forges.
+    ///
+    /// # Errors
+    /// [`OtherName`].
+    pub fn and_ml_dsa(mut self, cosigner: Cosigner) -> Result<Signers, OtherName> {
+        if cosigner.vkey().name() != self.name() {
+            return Err(OtherName { key: cosigner.vkey().name().clone(), origin: self.name().clone() });
+        }
+        self.ml_dsa = Some(cosigner);
+        Ok(self)
+    }
+
+    /// The public half of that key.
+    pub fn ml_dsa(&self) -> Option<&Vkey> {
+        self.ml_dsa.as_ref().map(Cosigner::vkey)
+    }
+
     /// The origin, as the keys spell it.
     pub fn name(&self) -> &KeyName {
         self.vkey().name()
@@ -55,7 +76,7 @@ impl Signers {
         self.first.vkey()
     }
 
-    /// All of them, that one first.
+    /// All Ed25519 keys, that one first: every checkpoint bears a line by each.
     pub fn vkeys(&self) -> &[Vkey] {
         &self.vkeys
     }
@@ -76,15 +97,20 @@ impl Signers {
         self.first.sign_other(message)
     }
 
-    /// A note with a line by each.
-    pub fn sign(&self, text: &str) -> Result<Note, NoteError> {
-        Note::new(text, std::iter::once(&self.first).chain(&self.beside).map(|signer| signer.sign(text)).collect())
+    /// A checkpoint with a line by each. `time_ms` is the time of the last entry, which an ML-DSA-44 line carries.
+    pub fn sign(&self, checkpoint: &Checkpoint, time_ms: u64) -> Result<Note, NoteError> {
+        let text = checkpoint.to_text();
+        let plain = std::iter::once(&self.first).chain(&self.beside).map(|signer| signer.sign(&text));
+        // Milliseconds in 64 bits end long before the last moment of a cosignature.
+        let moment = Seconds::new(time_ms / 1000).ok();
+        let post_quantum = self.ml_dsa.iter().zip(moment).map(|(cosigner, moment)| cosigner.cosign(&text, moment));
+        Note::new(&text, plain.chain(post_quantum).collect())
     }
 }
 
 impl From<Signer> for Signers {
     fn from(signer: Signer) -> Signers {
-        Signers { vkeys: vec![signer.vkey().clone()], first: signer, beside: Vec::new() }
+        Signers { vkeys: vec![signer.vkey().clone()], first: signer, beside: Vec::new(), ml_dsa: None }
     }
 }
 
@@ -96,10 +122,29 @@ mod tests {
         Signer::note(KeyName::new(name).unwrap(), &[seed; 32])
     }
 
+    fn checkpoint() -> Checkpoint {
+        let frontier = tlog::Frontier::new();
+        Checkpoint::new(tlog::checkpoint::Origin::new("log.example").unwrap(), frontier.head())
+    }
+
+    #[test]
+    fn an_ml_dsa_line_stands_beside_the_others_and_opens_alone() {
+        let signers = Signers::from(signer("log.example", 1));
+        let other = Cosigner::ml_dsa_44(KeyName::new("other.example").unwrap(), &[2; 32]);
+        assert!(Signers::from(signer("log.example", 1)).and_ml_dsa(other).is_err());
+        let signers = signers.and_ml_dsa(Cosigner::ml_dsa_44(KeyName::new("log.example").unwrap(), &[2; 32])).unwrap();
+        let note = signers.sign(&checkpoint(), 1_700_000_000_999).unwrap();
+        assert_eq!(note.signatures().len(), 2);
+        let vkey = signers.ml_dsa().unwrap();
+        assert!(note.open(std::slice::from_ref(vkey)).is_ok());
+        let policy = tlog::policy::Policy::parse(format!("log {vkey}\nquorum none\n")).unwrap();
+        assert!(policy.verify(&note).is_ok(), "who trusts nothing else can still follow");
+    }
+
     #[test]
     fn each_key_alone_opens_what_they_sign() {
         let signers = Signers::from(signer("log.example", 1)).and(signer("log.example", 2)).unwrap();
-        let note = signers.sign("log.example\n0\n\n").unwrap();
+        let note = signers.sign(&checkpoint(), 1000).unwrap();
         assert_eq!((signers.vkeys().len(), note.signatures().len()), (2, 2));
         for vkey in signers.vkeys() {
             assert!(note.open(std::slice::from_ref(vkey)).is_ok());

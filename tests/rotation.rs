@@ -221,6 +221,10 @@ async fn both_keys_of_a_log_sign_until_its_rotation_is_finished() {
     let old = vkey();
     let old_key = std::fs::read(keys.join("log.key")).expect("key");
     assert!(refused(&["rotate", "log", "--finish"]).contains("no rotation"));
+    // It signs with ML-DSA-44 as well; that key takes no part in the rotation.
+    let ml_dsa = keys.join("log.ml-dsa.key");
+    let ml_dsa = ["keygen", "log", "--ml-dsa-44", "--json", "--name", ORIGIN, "--out", ml_dsa.to_str().expect("text")];
+    let ml_dsa = json(&solelog(&ml_dsa))["vkey"].as_str().and_then(|vkey| Vkey::parse(vkey).ok()).expect("vkey");
     let rotated = said(&["rotate", "log"]);
     let new = vkey();
     assert_eq!((&rotated["index"], rotated["public"].as_str()), (&Json::from(1), Some(new.to_string().as_str())));
@@ -229,9 +233,10 @@ async fn both_keys_of_a_log_sign_until_its_rotation_is_finished() {
     assert!(refused(&["rotate", "log"]).contains("under way"));
     {
         let served = Served::start(config, Stdio::null(), "off");
-        assert_eq!(signed_by(&served).await, [new.id(), old.id()]);
+        assert_eq!(signed_by(&served).await, [new.id(), old.id(), ml_dsa.id()]);
         let log: Json =
             reqwest::get(format!("{}/v1/log", served.url)).await.expect("answer").json().await.expect("JSON");
+        assert_eq!(log["ml_dsa_vkey"].as_str(), Some(&*ml_dsa.to_string()));
         assert_eq!(
             (log["vkey"].as_str(), log["outgoing_vkey"].as_str()),
             (Some(&*new.to_string()), Some(&*old.to_string()))
@@ -259,7 +264,7 @@ async fn both_keys_of_a_log_sign_until_its_rotation_is_finished() {
     assert!(!keys.join("log.old.key").exists() && trust().matches("\nlog ").count() == 1);
     {
         let served = Served::start(config, Stdio::null(), "off");
-        assert_eq!(signed_by(&served).await, [new.id()]);
+        assert_eq!(signed_by(&served).await, [new.id(), ml_dsa.id()]);
     }
     assert_eq!(said(&["fsck"])["ok"], true);
     said(&["rebuild"]);

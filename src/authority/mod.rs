@@ -25,6 +25,7 @@ pub mod execute;
 pub mod intent;
 pub mod kept;
 pub mod lifecycle;
+pub mod registration;
 pub mod strangers;
 pub mod ticket;
 pub mod turns;

@@ -1,6 +1,7 @@
 //! `solelog config`: is the configuration right, and where does each value come from.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,7 +10,7 @@ use tlog::policy::Policy;
 use super::{Exit, Failure, Output, Which, keyfile};
 use crate::config::{Config, FIELDS, Source, lookup};
 use crate::keys::{KeyStore, SoftKeys, Unlock, file};
-use crate::signers::Signers;
+use crate::signers::{OtherName, Signers};
 
 /// The configuration.
 #[derive(Debug, Subcommand)]
@@ -102,21 +103,26 @@ pub fn check(config: &Config) -> Result<Checked, Failure> {
     Ok(Checked { vkey: signers.vkey().to_string(), signers, witness_policy, keys })
 }
 
-/// The key that signs checkpoints, and the outgoing one beside it while a rotation lasts.
+/// The key that signs checkpoints, the outgoing one beside it while a rotation lasts, and an ML-DSA-44 key.
 fn log_keys(config: &Config, unlock: &Unlock) -> Result<Signers, Failure> {
     let path = config.log_key();
-    let signers = Signers::from(keyfile::read_signer(&path, unlock)?);
+    let mut signers = Signers::from(keyfile::read_signer(&path, unlock)?);
     if signers.name().as_str() != config.origin {
         let fault = format!("the key {} is of {}, the log is {}", path.display(), signers.name(), config.origin);
         return Err(Failure::new(Exit::Config, fault).next("name the log's own key in keys.log"));
     }
-    let outgoing = config.outgoing_log_key();
-    if !file::locate(&outgoing, unlock)?.exists() {
-        return Ok(signers);
+    let there = |path: &Path| file::locate(path, unlock).map(|found| found.exists());
+    let wrong = |path: &Path, e: OtherName| Failure::new(Exit::Config, format!("{}: {e}", path.display()));
+    let (outgoing, ml_dsa) = (config.outgoing_log_key(), config.ml_dsa_log_key());
+    if there(&outgoing)? {
+        let outgoing_key = keyfile::read_signer(&outgoing, unlock)?;
+        signers = signers.and(outgoing_key).map_err(|e| wrong(&outgoing, e))?;
     }
-    signers
-        .and(keyfile::read_signer(&outgoing, unlock)?)
-        .map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", outgoing.display())))
+    if there(&ml_dsa)? {
+        let key = keyfile::read_ml_dsa(&ml_dsa, unlock)?;
+        signers = signers.and_ml_dsa(key).map_err(|e| wrong(&ml_dsa, e))?;
+    }
+    Ok(signers)
 }
 
 /// Reads a witness policy, and refuses one under which a log could be forked unnoticed or never published.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use tlog::key::{KeyName, Signer};
+use tlog::cosignature::Cosigner;
+use tlog::key::{KeyName, Kind, Signer};
 use zeroize::Zeroizing;
 
 use super::{Exit, Failure};
@@ -14,6 +15,16 @@ pub fn read_signer(path: &Path, unlock: &Unlock) -> Result<Signer, Failure> {
     Signer::parse(text.trim_end_matches('\n')).map_err(|e| {
         Failure::new(Exit::Config, format!("{} is not the key of a log: {e}", path.display()))
             .next("solelog keygen log --name ORIGIN makes one")
+    })
+}
+
+/// Reads the ML-DSA-44 key of a log.
+pub fn read_ml_dsa(path: &Path, unlock: &Unlock) -> Result<Cosigner, Failure> {
+    let text = keys::file::read(path, unlock)?;
+    let cosigner = Cosigner::parse(text.trim_end_matches('\n')).ok().filter(|key| key.vkey().kind() == Kind::MlDsa44);
+    cosigner.ok_or_else(|| {
+        Failure::new(Exit::Config, format!("{} is not an ML-DSA-44 key", path.display()))
+            .next("solelog keygen log --ml-dsa-44 --name ORIGIN makes one")
     })
 }
 

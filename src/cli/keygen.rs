@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tlog::cosignature::Cosigner;
 use tlog::key::Signer;
 
 use super::{Failure, Output, keyfile, path_value};
@@ -21,6 +22,9 @@ pub struct Keygen {
 pub enum Whose {
     /// A log's: signs checkpoints (Ed25519).
     Log {
+        /// The one that signs beside it with ML-DSA-44, which no quantum computer forges: `log.ml-dsa.key` beside `log.key`.
+        #[arg(long)]
+        ml_dsa_44: bool,
         /// The log's origin.
         #[arg(long)]
         name: String,
@@ -64,7 +68,12 @@ impl Keygen {
     /// Runs it.
     pub fn run(self, out: Output) -> Result<(), Failure> {
         match self.whose {
-            Whose::Log { name, out: path } => {
+            Whose::Log { ml_dsa_44: true, name, out: path } => {
+                let cosigner = Cosigner::ml_dsa_44(keyfile::name(&name)?, &*keyfile::seed()?);
+                keyfile::write_new(&path, &cosigner.to_secret_text())?;
+                say(out, "vkey", &cosigner.vkey().to_string(), &path)
+            }
+            Whose::Log { ml_dsa_44: false, name, out: path } => {
                 let signer = Signer::note(keyfile::name(&name)?, &*keyfile::seed()?);
                 keyfile::write_new(&path, &signer.to_secret_text())?;
                 say(out, "vkey", &signer.vkey().to_string(), &path)

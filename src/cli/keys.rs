@@ -40,6 +40,7 @@ struct Key {
 #[derive(Clone, Copy)]
 enum What {
     Log,
+    MlDsa,
     Issuing,
     Document,
     Master(u32),
@@ -113,6 +114,7 @@ fn every(config: &Config, unlock: &Unlock) -> Result<Vec<Key>, Failure> {
     let home = config.key_folder();
     let mut keys: Vec<Key> =
         [config.log_key(), config.outgoing_log_key()].map(|path| Key { what: What::Log, path }).into();
+    keys.push(Key { what: What::MlDsa, path: config.ml_dsa_log_key() });
     for (what, name) in [(What::Issuing, folder::ISSUING), (What::Document, folder::DOCUMENT)] {
         keys.push(Key { what, path: home.join(name) });
     }
@@ -132,6 +134,7 @@ impl What {
     fn name(self) -> String {
         match self {
             What::Log => "log".to_owned(),
+            What::MlDsa => "log, ML-DSA-44".to_owned(),
             What::Issuing => "issuing".to_owned(),
             What::Document => "document".to_owned(),
             What::Master(epoch) => format!("master {epoch}"),
@@ -144,6 +147,7 @@ impl Key {
     fn public(&self, unlock: &Unlock) -> Result<String, Failure> {
         match self.what {
             What::Log => Ok(keyfile::read_signer(&self.path, unlock)?.vkey().to_string()),
+            What::MlDsa => Ok(keyfile::read_ml_dsa(&self.path, unlock)?.vkey().to_string()),
             What::Master(epoch) => Ok(master_id(&folder::read_master(&self.path, epoch, unlock)?, epoch)),
             What::Issuing | What::Document => Ok(folder::read_ec_public(&self.path, unlock)?),
         }

@@ -23,6 +23,9 @@ pub(super) struct LogAnswer {
     /// The key before it, which signs every checkpoint too until its rotation is finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     outgoing_vkey: Option<String>,
+    /// The key that signs every checkpoint beside it with ML-DSA-44, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ml_dsa_vkey: Option<String>,
     /// The last entry of a log that was frozen: none comes behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     frozen: Option<u64>,
@@ -111,6 +114,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LogAnswer>, Erro
         origin: genesis.origin.clone(),
         vkey: app.engine().vkey().to_string(),
         outgoing_vkey: app.engine().vkeys().get(1).map(ToString::to_string),
+        ml_dsa_vkey: app.engine().signers().ml_dsa().map(ToString::to_string),
         frozen: keys.frozen(),
         issuing_keys: keys
             .issuing()

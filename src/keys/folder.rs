@@ -3,6 +3,7 @@
 //! ```text
 //! log.key          signs checkpoints: PRIVATE+KEY+<origin>+<id>+<base64>. Ed25519
 //! log.old.key      the one before, which signs them too until a rotation is finished
+//! log.ml-dsa.key   signs them beside those, with ML-DSA-44; may be missing
 //! master.0.key     a master secret; the newest has the largest number
 //! issuing.key      signs credentials: PKCS#8 in PEM, P-256
 //! document.key     signs documents: the same; may be missing
