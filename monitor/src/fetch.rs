@@ -6,6 +6,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, LOCATION, RETRY_AFTER};
@@ -97,7 +98,7 @@ pub enum FetchError {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SetupError {
     /// Not a URL, or not of the web.
-    #[error("{0} is not an http or https URL without query")]
+    #[error("{0} is not an http, https or file URL without query")]
     Url(String),
     /// The HTTP client can't be made.
     #[error("no HTTP client: {0}")]
@@ -133,8 +134,12 @@ impl Default for Patience {
 pub(crate) struct Server {
     client: Client,
     base: Url,
+    /// A folder that is read as if it were served.
+    folder: Option<PathBuf>,
     token: Option<Token>,
     patience: Patience,
+    /// A folder with copies of tiles and bundles, which is asked first.
+    copies: Option<PathBuf>,
 }
 
 /// One record, as `GET /v1/records/{index}` answers; what we can derive is left out.
@@ -166,7 +171,8 @@ impl Server {
         // The last slash makes it a folder, so that paths are put behind it and not in its place.
         let base = Url::parse(&format!("{}/", url.trim_end_matches('/'))).map_err(|_| bad())?;
         let web = matches!(base.scheme(), "http" | "https") && base.has_host();
-        if !web || base.query().is_some() || base.fragment().is_some() {
+        let folder = if base.scheme() == "file" { base.to_file_path().ok() } else { None };
+        if !(web || folder.is_some()) || base.query().is_some() || base.fragment().is_some() {
             return Err(bad());
         }
         let within = redirect::Policy::custom(|attempt| {
@@ -180,7 +186,13 @@ impl Server {
             .redirect(within)
             .build()
             .map_err(|error| SetupError::Client(chain(&error)))?;
-        Ok(Server { client, base, token, patience })
+        let copies = None;
+        Ok(Server { client, base, folder, token, patience, copies })
+    }
+
+    /// The same, and full tiles and bundles are taken from a folder where they are there. They need as little trust as any.
+    pub fn with_copies(self, folder: &std::path::Path) -> Server {
+        Server { copies: Some(folder.to_owned()), ..self }
     }
 
     /// Whether openings are asked for with a token.
@@ -198,8 +210,18 @@ impl Server {
         self.get("checkpoint", MAX_NOTE, true, None).await
     }
 
+    /// A checkpoint that somebody else serves, past caches.
+    pub async fn note_at(&self, path: &str) -> Result<Vec<u8>, FetchError> {
+        self.get(path, MAX_NOTE, true, None).await
+    }
+
     /// A tile or bundle, or the full one where the partial one is gone. Says which it is.
     pub async fn resource(&self, path: Path, past_caches: bool) -> Result<(Path, Vec<u8>), FetchError> {
+        if let (Some(folder), false) = (&self.copies, past_caches)
+            && let Ok(bytes) = std::fs::read(folder.join(path.path()))
+        {
+            return Ok((path, bytes));
+        }
         match (self.get(&path.path(), longest(path), past_caches, None).await, path.full()) {
             (Err(FetchError::NotFound), Some(full)) => {
                 let bytes = self.get(&full.path(), longest(full), past_caches, None).await?;
@@ -227,6 +249,9 @@ impl Server {
         past_caches: bool,
         token: Option<&Token>,
     ) -> Result<Vec<u8>, FetchError> {
+        if let Some(folder) = &self.folder {
+            return from_file(&folder.join(path), limit);
+        }
         let url = self.base.join(path).map_err(|error| FetchError::Transport(error.to_string()))?;
         let mut wait = self.patience.wait;
         let mut left = self.tries();
@@ -252,6 +277,23 @@ impl Server {
             tokio::time::sleep(asked.unwrap_or(wait).min(MAX_WAIT)).await;
             wait = wait.saturating_mul(2);
         }
+    }
+}
+
+/// A file of a log that somebody brought us.
+fn from_file(path: &std::path::Path, limit: usize) -> Result<Vec<u8>, FetchError> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| {
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        bytes.reserve_exact(usize::try_from(length).unwrap_or(0).min(limit) + 1);
+        file.take(limit as u64 + 1).read_to_end(&mut bytes)
+    });
+    match read {
+        Ok(_) if bytes.len() <= limit => Ok(bytes),
+        Ok(_) => Err(FetchError::TooLong { limit }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(FetchError::NotFound),
+        Err(error) => Err(FetchError::Transport(error.to_string())),
     }
 }
 
@@ -324,8 +366,9 @@ mod tests {
     fn a_log_is_a_folder_of_the_web() {
         assert_eq!(base("https://log.example/a"), Ok("https://log.example/a/".into()));
         assert_eq!(base("http://127.0.0.1:8020/"), Ok("http://127.0.0.1:8020/".into()));
+        assert_eq!(base("file:///var/log.example"), Ok("file:///var/log.example/".into()));
         for bad in
-            ["log.example", "ftp://log.example", "https://log.example/?q", "https://log.example/#f", "file:///tmp"]
+            ["log.example", "ftp://log.example", "https://log.example/?q", "https://log.example/#f", "file://host/a"]
         {
             assert_eq!(base(bad), Err(SetupError::Url(bad.into())));
         }

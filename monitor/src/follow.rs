@@ -5,18 +5,18 @@
 //!                                                     └─────> openings ──> check
 //! ```
 //!
-//! The reader proves each entry against the signed root before it hands it out. The frontier here is a second
-//! computation over the same entries: it passes through the size of every head that was kept, and must have its root
-//! there.
+//! The reader proves each entry against the signed root before it hands it out, and has the frontier of the tree that
+//! they make. At the size of every head that was kept that tree must have its root; and the fold, which sees each entry
+//! by itself, makes the tree once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tlog::note::Note;
-use tlog::reader::{ReadError, Reader};
+use tlog::reader::{Proven, ReadError, Reader};
 use tlog::tile::Path;
 use tlog::tree::TreeHead;
-use tlog::{Frontier, LeafHash, LeafIndex};
+use tlog::{Frontier, LeafHash};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::check::Check;
@@ -78,41 +78,20 @@ impl Follow {
         server: &Arc<Server>,
         openings: &mut Openings,
     ) -> Result<(), What> {
-        let unreadable = |error| self.unreadable(error, to);
-        let mut reader = Reader::new(self.frontier.head(), to.head()).map_err(unreadable)?.ahead(AT_ONCE);
-        let mut flights = JoinSet::new();
-        let mut under_way: BTreeSet<Path> = BTreeSet::new();
-        let mut faults: BTreeMap<Path, u32> = BTreeMap::new();
-        while !reader.is_done() {
-            for path in reader.wants() {
-                if flights.len() == usize::from(AT_ONCE) {
-                    break;
-                }
-                if under_way.insert(path) {
-                    let (server, again) = (server.clone(), faults.contains_key(&path));
-                    flights.spawn(async move { (path, server.resource(path, again).await) });
-                }
-            }
-            // Only a request that panicked has no answer; then the root below is another.
-            let Some(Ok((wanted, fetched))) = flights.join_next().await else { break };
-            under_way.remove(&wanted);
-            let (path, bytes) = fetched.map_err(|error| What::Unreachable { path: wanted, error })?;
-            match reader.supply(path, bytes) {
-                Ok(entries) => self.take(entries, to, kept, openings).await?,
-                // It was read meanwhile.
-                Err(ReadError::NotWanted(_)) => {}
-                Err(error @ (ReadError::Diverged | ReadError::Shrinks)) => return Err(self.unreadable(error, to)),
-                Err(error) => {
-                    let count = faults.entry(wanted).or_default();
-                    *count += 1;
-                    if *count > FAULTS {
-                        return Err(of_bytes(error));
-                    }
-                    server.pause().await;
-                }
-            }
-        }
-        let computed = self.frontier.head();
+        let reader = Reader::new(self.frontier.head(), to.head()).map_err(|error| self.unreadable(error, to))?;
+        let under = self.under.clone();
+        let read = read_entries(reader, server, async |proven, frontier| {
+            self.take(proven, frontier, to, kept, openings).await
+        });
+        read.await.map_err(|stopped| match stopped {
+            Stopped::By(what) => what,
+            Stopped::Diverged => match &under {
+                Some(under) => diverged(under, to),
+                None => What::EmptyRoot(Box::new(to.note.clone())),
+            },
+        })?;
+        let folded = self.check.as_ref().and_then(Check::head);
+        let computed = folded.filter(|folded| *folded != to.head()).unwrap_or_else(|| self.frontier.head());
         if computed != to.head() {
             return Err(What::OtherRoot { computed });
         }
@@ -123,28 +102,34 @@ impl Follow {
     /// Takes proven entries in.
     async fn take(
         &mut self,
-        entries: Vec<(LeafIndex, Vec<u8>)>,
+        proven: Vec<Proven>,
+        read: Frontier,
         to: &Signed,
         kept: &BTreeMap<u64, Signed>,
         openings: &mut Openings,
     ) -> Result<(), What> {
-        if entries.is_empty() {
+        if proven.is_empty() {
             return Ok(());
         }
-        let mut frontier = self.frontier.clone();
-        for (_, entry) in &entries {
-            // There is no entry beyond the largest size: the reader saw to that.
-            let _ = frontier.push(LeafHash::of(entry));
-            if let Some(kept) = kept.get(&frontier.size().get())
-                && frontier.head() != kept.head()
-            {
-                return Err(diverged(&kept.note, to));
+        let sizes = self.frontier.size().get() + 1..=read.size().get();
+        if kept.range(sizes).next().is_some() {
+            let mut frontier = self.frontier.clone();
+            for (_, entry) in proven.iter().flat_map(Proven::entries) {
+                // There is no entry beyond the largest size: the reader saw to that.
+                let _ = frontier.push(LeafHash::of(entry));
+                if let Some(kept) = kept.get(&frontier.size().get())
+                    && frontier.head() != kept.head()
+                {
+                    return Err(diverged(&kept.note, to));
+                }
             }
         }
         if let Some(mut check) = self.check.take() {
+            let entries: Vec<_> = proven.iter().flat_map(Proven::entries).collect();
             let given = openings.of(&entries).await;
             // Three signatures for each record: not on a thread that others wait for.
             let judged = spawn_blocking(move || {
+                let entries: Vec<_> = proven.iter().flat_map(Proven::entries).collect();
                 check.take(&entries, &given);
                 check
             });
@@ -154,7 +139,7 @@ impl Follow {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
-        self.frontier = frontier;
+        self.frontier = read;
         self.under = Some(to.note.clone());
         Ok(())
     }
@@ -168,6 +153,73 @@ impl Follow {
             (None, error) => of_bytes(error),
         }
     }
+}
+
+/// Why reading stopped.
+pub(crate) enum Stopped {
+    /// Something that was found, or kept us from looking.
+    By(What),
+    /// The tree does not begin with what was read before.
+    Diverged,
+}
+
+impl From<What> for Stopped {
+    fn from(what: What) -> Stopped {
+        Stopped::By(what)
+    }
+}
+
+/// Reads all entries of a reader, and hands out those that are proven, with the frontier of the tree that they and all
+/// before them make.
+pub(crate) async fn read_entries(
+    reader: Reader,
+    server: &Arc<Server>,
+    mut take: impl AsyncFnMut(Vec<Proven>, Frontier) -> Result<(), What>,
+) -> Result<(), Stopped> {
+    let mut reader = reader.ahead(AT_ONCE);
+    let mut flights = JoinSet::new();
+    let mut under_way: BTreeSet<Path> = BTreeSet::new();
+    let mut faults: BTreeMap<Path, u32> = BTreeMap::new();
+    while !reader.is_done() {
+        for path in reader.wants() {
+            if flights.len() == usize::from(AT_ONCE) {
+                break;
+            }
+            if under_way.insert(path) {
+                let (server, again) = (server.clone(), faults.contains_key(&path));
+                flights.spawn(async move { (path, server.resource(path, again).await) });
+            }
+        }
+        // Only a request that panicked has no answer; then the root is another.
+        let Some(Ok((wanted, fetched))) = flights.join_next().await else { break };
+        under_way.remove(&wanted);
+        let (path, bytes) = fetched.map_err(|error| What::Unreachable { path: wanted, error })?;
+        match reader.supply_for(path, bytes) {
+            Ok(proven) => {
+                if let Some(frontier) = reader.frontier() {
+                    take(proven, frontier.clone()).await?;
+                }
+            }
+            // It was read meanwhile.
+            Err(ReadError::NotWanted(_)) => {}
+            Err(ReadError::Diverged | ReadError::Shrinks) => return Err(Stopped::Diverged),
+            Err(error) => {
+                if error == ReadError::Edge {
+                    // Any of them may be the one: all are fetched again, past caches.
+                    for path in reader.wants() {
+                        faults.entry(path).or_default();
+                    }
+                }
+                let count = faults.entry(wanted).or_default();
+                *count += 1;
+                if *count > FAULTS {
+                    return Err(of_bytes(error).into());
+                }
+                server.pause().await;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn diverged(kept: &Note, to: &Signed) -> What {

@@ -16,31 +16,50 @@
 //!
 //! It shares `tlog` and `scal3` with the server, and nothing else: its HTTP is its own.
 
+pub mod alert;
+pub mod canary;
 mod check;
+mod evidence;
 pub mod fetch;
 mod follow;
+pub mod mirror;
 pub mod openings;
 pub mod report;
+pub mod serve;
 pub mod state;
+mod views;
+pub mod watch;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use scal3::accusation::{Accusation, Charge};
+use tlog::Frontier;
 use tlog::checkpoint::Origin;
 use tlog::note::Note;
 use tlog::policy::{Accepted, Policy};
 use tlog::tile;
+use tlog::tree::TreeSize;
 pub use verifier::Choice;
 use verifier::{Engine, EngineError};
 
 use crate::check::Check;
+use crate::evidence::{Prover, Tree};
 use crate::fetch::Server;
 pub use crate::fetch::{Patience, Token};
 use crate::follow::{Follow, on_the_way};
 use crate::openings::Openings;
 pub use crate::report::{Class, Finding, Report, TwoHeads, What};
 use crate::state::{Folder, Kept, Signed, StateError};
+use crate::views::Views;
+
+/// The most findings that one pass tries to prove by the whole log up to them.
+const MOST_REPLAYS: u32 = 4;
+
+/// How often to try to prove a finding.
+const TRIES: u32 = 3;
 
 /// How to monitor.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +76,8 @@ pub struct Options {
     pub max_age: Option<Duration>,
     /// How long to wait for a server.
     pub patience: Patience,
+    /// Other monitors of this log, by the addresses where they publish the head that they accepted.
+    pub peers: Vec<String>,
 }
 
 /// Why there is no monitor.
@@ -82,9 +103,23 @@ pub struct Monitor {
     kept: Kept,
     /// Where we are. Taken while a pass runs, so that a pass which is dropped begins again from what is kept.
     follow: Option<Follow>,
+    /// What the last pass read up to, until it is settled.
+    read: Option<(Signed, Frontier)>,
     verifier: Arc<Engine>,
+    views: Views,
+    /// By the key of a finding, what came of proving it.
+    proofs: BTreeMap<String, Proof>,
     plain: bool,
     max_age: Option<Duration>,
+}
+
+/// What came of proving a finding.
+#[derive(Clone, Debug)]
+enum Proof {
+    /// The file, where there is a folder to put it.
+    Proven(Option<PathBuf>),
+    /// Tried so often.
+    Unproven(u32),
 }
 
 impl Monitor {
@@ -93,41 +128,72 @@ impl Monitor {
     /// # Errors
     /// [`SetupError`]: a bad address, a state that is damaged or in use by another process.
     pub fn new(trust: Policy, url: &str, options: Options) -> Result<Monitor, SetupError> {
-        let Options { state, token, plain, engine, max_age, patience } = options;
+        let Options { state, token, plain, engine, max_age, patience, peers } = options;
         let verifier = Arc::new(Engine::new(engine)?);
         let server = Arc::new(Server::new(url, token, patience)?);
+        let views = Views::new(&trust, &peers, patience)?;
         let folder = state.as_deref().map(Folder::open).transpose()?;
         let kept = folder.as_ref().map(Folder::load).transpose()?.unwrap_or_default();
-        Ok(Monitor { trust, server, folder, kept, follow: None, verifier, plain, max_age })
+        let (follow, read, proofs) = (None, None, BTreeMap::new());
+        Ok(Monitor { trust, server, folder, kept, follow, read, verifier, views, proofs, plain, max_age })
     }
 
-    /// Looks at the log once: its head, and all entries that are new to this monitor.
+    /// Looks at the log once: its head, and all entries that are new to this monitor. What was read counts as accepted.
     ///
     /// A monitor that judges entries reads the log from the start in its first pass, whatever it keeps.
     pub async fn pass(&mut self) -> Report {
-        let mut report = Report::default();
-        if let Err(what) = self.look(&mut report).await {
-            if let Some(folder) = &self.folder {
-                match folder.evidence(&what) {
-                    Ok(file) => report.evidence.extend(file),
-                    Err(error) => report.add(What::State(error)),
-                }
-            }
-            report.add(what);
-        }
+        let mut report = self.look().await;
+        self.settle(&mut report);
         report
     }
 
-    async fn look(&mut self, report: &mut Report) -> Result<(), What> {
-        let offered = self.head(report).await?;
-        if self.kept.remember(&offered) {
+    /// The same, and what was read is not accepted before [`Monitor::settle`] is called: after somebody was told of it.
+    pub async fn look(&mut self) -> Report {
+        let mut report = Report::default();
+        let mut offered = match self.head(&mut report).await {
+            Ok(offered) => Some(offered),
+            Err(what) => {
+                report.add(what);
+                None
+            }
+        };
+        if let Some(offered) = &mut offered {
+            if let Err(what) = self.read(offered, &mut report).await {
+                report.add(what);
+            }
+            self.compare_views(offered, &mut report).await;
+        }
+        self.prove(offered.as_ref(), &mut report).await;
+        report
+    }
+
+    /// Accepts what the last pass read: the next one goes on from there.
+    pub fn settle(&mut self, report: &mut Report) {
+        if let Some((signed, frontier)) = self.read.take() {
+            self.kept.accept(signed, frontier);
+            self.save(report);
+        }
+    }
+
+    /// Reads up to a head, and judges what is new.
+    async fn read(&mut self, offered: &mut Signed, report: &mut Report) -> Result<(), What> {
+        if self.kept.remember(offered) {
             self.save(report);
         }
         let mut follow = self.follow.take().unwrap_or_else(|| self.begin(&offered.checkpoint.origin));
         let from = follow.frontier().head();
-        let heads = on_the_way(self.kept.heads(), from);
+        let heads = on_the_way(self.kept.on_history(), from);
         let mut openings = Openings::new(self.server.clone());
-        let read = follow.read(&offered, &heads, &self.server, &mut openings).await;
+        let mut read = follow.read(offered, &heads, &self.server, &mut openings).await;
+        if read.is_ok() && follow.check().is_some_and(|check| !check.gone().is_empty()) {
+            // The entry that explains it may be under the next head: an opening is erased as soon as its entry is durable.
+            self.server.pause().await;
+            if let Some(newer) = self.newer_than(offered).await {
+                *offered = newer;
+                report.head = Some(offered.head());
+                read = follow.read(offered, &heads, &self.server, &mut openings).await;
+            }
+        }
 
         report.entries = follow.frontier().size().get() - from.size.get();
         if read.is_ok() {
@@ -136,11 +202,14 @@ impl Monitor {
                 report.add(What::Extends { size });
             }
             report.add(What::Rebuilt { size: report.size(), entries: report.entries });
-            self.kept.accept(offered, follow.frontier().clone());
-            self.save(report);
+            self.read = Some((offered.clone(), follow.frontier().clone()));
         }
         if let Some(check) = follow.check() {
             check.tell_all(report);
+            let indexes = check.gone();
+            if !indexes.is_empty() && read.is_ok() {
+                report.add(What::Gone { indexes });
+            }
         }
         let unopened = openings.failure();
         if let Some(error) = unopened {
@@ -153,6 +222,69 @@ impl Monitor {
             self.follow = Some(follow);
         }
         read
+    }
+
+    /// A larger head that can be read up to at once.
+    async fn newer_than(&self, offered: &Signed) -> Option<Signed> {
+        let (newer, _) = self.checkpoint().await.ok()?;
+        let larger = newer.head().size > offered.head().size && newer.checkpoint.origin == offered.checkpoint.origin;
+        (larger && self.kept.compare(&newer).is_ok()).then_some(newer)
+    }
+
+    /// Compares what witnesses and other monitors have seen.
+    async fn compare_views(&mut self, offered: &Signed, report: &mut Report) {
+        let check = self.follow.as_ref().and_then(Follow::check);
+        let root_at = |size| check.and_then(|check| check.root_at(size));
+        let beyond = self.views.compare(offered, &self.trust, &self.server, root_at, report).await;
+        let mut new = false;
+        for reported in beyond {
+            new |= self.kept.report(&reported);
+        }
+        if new {
+            self.save(report);
+        }
+    }
+
+    /// Writes an evidence file for each TAMPER; what can't be proven to others is none.
+    async fn prove(&mut self, offered: Option<&Signed>, report: &mut Report) {
+        let mut replays = 0;
+        for place in 0..report.findings.len() {
+            let what = match report.findings.get(place) {
+                Some(Finding { class: Class::Tamper, what, .. }) if !matches!(what, What::MoreWrong(_)) => what.clone(),
+                _ => continue,
+            };
+            let key = alert::key(&what);
+            let tries = match self.proofs.get(&key) {
+                Some(Proof::Proven(file)) => {
+                    file.clone().into_iter().for_each(|file| report.proven(place, file));
+                    continue;
+                }
+                Some(Proof::Unproven(tries)) => *tries,
+                None => 0,
+            };
+            let mut evidence = None;
+            if tries < TRIES {
+                let replay = replays < MOST_REPLAYS;
+                replays += u32::from(what.index().is_some());
+                let check = self.follow.as_ref().and_then(Follow::check);
+                let lead = |index| check.map(|check| check.lead_of(index)).unwrap_or_default();
+                let prover = Prover { server: &self.server, trust: &self.trust, head: offered };
+                evidence = prover.prove(&what, lead, replay).await;
+            }
+            let Some(evidence) = evidence else {
+                self.proofs.insert(key, Proof::Unproven(tries + 1));
+                report.replace(place, What::Unproven(Box::new(what)));
+                continue;
+            };
+            match self.folder.as_ref().map(|folder| folder.evidence(what.code(), &evidence)).transpose() {
+                Ok(file) => {
+                    file.clone().into_iter().for_each(|file| report.proven(place, file));
+                    self.proofs.insert(key, Proof::Proven(file));
+                }
+                // It was proven, and can't be kept yet: the next pass gathers it again.
+                Err(error) => report.add(What::State(error)),
+            }
+        }
     }
 
     fn begin(&self, origin: &Origin) -> Follow {
@@ -168,7 +300,7 @@ impl Monitor {
         let (signed, accepted) = self.checkpoint().await?;
         let (signed, accepted) = match self.kept.compare(&signed) {
             // An old head is what a forgotten cache would serve as well. It gets a second chance.
-            Err(What::Rollback(_)) => {
+            Err(What::Behind(_)) => {
                 self.server.pause().await;
                 self.checkpoint().await?
             }
@@ -187,8 +319,38 @@ impl Monitor {
         {
             report.add(What::Stale { age, max_age });
         }
-        self.kept.compare(&signed)?;
-        Ok(signed)
+        match self.kept.compare(&signed) {
+            Err(What::Behind(heads)) => Err(self.behind(heads).await),
+            compared => compared.map(|()| signed),
+        }
+    }
+
+    /// A smaller head than before: of another history, shown to a witness later, or just an old one.
+    async fn behind(&self, heads: Box<TwoHeads>) -> What {
+        let (Some(kept), Some(offered)) = (Signed::read(heads.kept.clone()), Signed::read(heads.offered.clone()))
+        else {
+            return What::Behind(heads);
+        };
+        let (larger, smaller) = (kept.head(), offered.head());
+        let known = self.follow.as_ref().and_then(Follow::check).and_then(|check| check.root_at(smaller.size.get()));
+        let begins = match known {
+            Some(root) => Some(root),
+            None => self.beginning_of(&larger, smaller.size).await,
+        };
+        if begins.is_some_and(|root| root != smaller.root) {
+            return What::Diverged(heads);
+        }
+        let charge = Charge::Rollback { other: heads.kept.clone() };
+        match (Accusation { head: heads.offered.clone(), charge }).judge(&self.trust) {
+            Ok(_) => What::Rollback(heads),
+            Err(_) => What::Behind(heads),
+        }
+    }
+
+    /// What a tree begins with, where the log still shows it.
+    async fn beginning_of(&self, tree: &tlog::TreeHead, size: TreeSize) -> Option<tlog::Hash> {
+        let beginning = Tree::new(&self.server, tree.size, true).beginning_under(size, tree).await;
+        beginning.ok().map(|beginning| beginning.root)
     }
 
     async fn checkpoint(&self) -> Result<(Signed, Accepted), What> {
@@ -220,6 +382,18 @@ impl Monitor {
         {
             report.add(What::State(error));
         }
+    }
+
+    /// The last accepted head, as the log and its witnesses signed it.
+    #[must_use]
+    pub fn accepted(&self) -> Option<&Note> {
+        self.kept.accepted.as_ref().map(|(signed, _)| &signed.note)
+    }
+
+    /// The size of the last accepted head, 0 where there is none.
+    #[must_use]
+    pub fn accepted_size(&self) -> u64 {
+        self.kept.accepted.as_ref().map_or(0, |(signed, _)| signed.head().size.get())
     }
 
     /// The folder, where there is one, for messages.

@@ -81,7 +81,7 @@ impl Openings {
     }
 
     /// The openings of these entries, one for each, in order.
-    pub async fn of(&mut self, entries: &[(LeafIndex, Vec<u8>)]) -> Vec<Given> {
+    pub async fn of(&mut self, entries: &[(LeafIndex, &[u8])]) -> Vec<Given> {
         let has_opening = |entry: &[u8]| Entry::parse(entry).is_ok_and(|entry| !entry.kind.is_public());
         let wanted: Vec<u64> =
             entries.iter().filter(|(_, entry)| has_opening(entry)).map(|(index, _)| index.get()).collect();
@@ -128,7 +128,7 @@ impl Openings {
     }
 }
 
-async fn ask(server: &Server, index: u64) -> Result<Given, OpeningsError> {
+pub(crate) async fn ask(server: &Server, index: u64) -> Result<Given, OpeningsError> {
     let answer = server.record(index).await.map_err(|error| OpeningsError::Fetch { index, error })?;
     match (answer.opening.state, answer.opening.bytes) {
         (OpeningState::Shown, Some(bytes)) => from_base64(&bytes).map(Given::Shown).ok_or(OpeningsError::Form(index)),

@@ -7,9 +7,10 @@
 //! | `SUSPICIOUS` | wrong, but nothing that the log has signed proves who did it | whoever trusts the log, to look closer |
 //! | `TAMPER` | the log's own signature is under something that must not be | everybody |
 //!
-//! The line between the last two is the signature. Bytes that don't belong to the tree could have been spoilt by anyone on
-//! the way, however often they come. Two heads that contradict each other, or an entry that breaks the rules in a tree
-//! that the log signed, can't.
+//! The line between the last two is what others can be shown. Bytes that don't belong to the tree could have been spoilt by
+//! anyone on the way, however often they come. Two heads that contradict each other, or an entry that breaks the rules in
+//! a tree that the log signed, can't; each `TAMPER` was proven from an evidence file before it is told
+//! (`crate::evidence`), and what can't be is `SUSPICIOUS`, and says so.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use tlog::reader::ReadError;
 use tlog::tile::Path;
 use tlog::tree::TreeHead;
 
+use crate::alert::{self, AlertError};
 use crate::fetch::FetchError;
 use crate::openings::OpeningsError;
 use crate::state::StateError;
@@ -58,6 +60,8 @@ pub struct Finding {
     pub class: Class,
     /// What it is.
     pub what: What,
+    /// The file that proves it to others.
+    pub evidence: Option<PathBuf>,
 }
 
 /// Two heads that the log signed and that contradict each other.
@@ -105,6 +109,13 @@ pub enum What {
         records: u64,
     },
 
+    /// What others have seen of the log is on the history that it shows us.
+    #[error("what {} saw of the log is on this history", .by.join(", "))]
+    Views {
+        /// Witnesses and other monitors.
+        by: Vec<String>,
+    },
+
     /// Something of the log could not be fetched.
     #[error("{path}: {error}")]
     Unreachable {
@@ -125,6 +136,27 @@ pub enum What {
     /// Our own folder. Says nothing about the log.
     #[error("our own state: {0}")]
     State(StateError),
+
+    /// What somebody else has seen could not be fetched.
+    #[error("what {by} has seen of the log: {error}")]
+    View {
+        /// The witness or monitor.
+        by: String,
+        /// Why.
+        error: FetchError,
+    },
+    /// Somebody else reports something that is no head of this log.
+    #[error("what {by} reports is not a head that this log signed")]
+    NoView {
+        /// The witness or monitor.
+        by: String,
+    },
+    /// Somebody could not be told of a finding.
+    #[error("{0}")]
+    Alert(AlertError),
+    /// The canary's command did not make a record.
+    #[error("the canary did not sing: {0}")]
+    NoCanary(String),
 
     /// The checkpoint does not meet the trust policy.
     #[error("the checkpoint is not to be trusted: {0}")]
@@ -157,6 +189,12 @@ pub enum What {
     /// The first entry isn't that of a solelog.
     #[error("not a solelog ({0}); logs of other kinds are followed with --plain")]
     NotSolelog(Stop),
+    /// A smaller tree than the log had signed, which may be an old head that somebody kept.
+    #[error("a smaller tree is shown than the log signed before; an old head proves nothing, and caches show such")]
+    Behind(Box<TwoHeads>),
+    /// Something that must not be, as far as we can see, and that we can't prove to others.
+    #[error("{0}. Nothing that could be had proves it to others")]
+    Unproven(Box<What>),
     /// An entry of a later version, perhaps: nothing after it can be judged.
     #[error("entry {index}: {stop}; nothing from there on is judged. A newer monitor may know it")]
     Unknown {
@@ -172,11 +210,44 @@ pub enum What {
         index: u64,
     },
 
+    /// Somebody has seen a larger tree than the log shows us, in pass after pass.
+    #[error("{by} has seen {size} entries, the log shows us {ours} and not how the two go together")]
+    Unshown {
+        /// The witness or monitor.
+        by: String,
+        /// The size that it has seen.
+        size: u64,
+        /// The size that is shown to us.
+        ours: u64,
+    },
+    /// Openings are gone, and no erasure entry says so.
+    #[error("{}; no erasure entry says so", gone(.indexes))]
+    Gone {
+        /// Of these entries, ascending.
+        indexes: Vec<u64>,
+    },
+    /// A record of our own did not appear in time.
+    #[error("the canary's record, entry {index}, is not under a head after {} s", waited.as_secs())]
+    Canary {
+        /// The index that the log gave it.
+        index: u64,
+        /// How long we waited.
+        waited: Duration,
+    },
+
+    /// Somebody else was shown another history.
+    #[error("{by} was shown another history of this log")]
+    Split {
+        /// The witness or monitor.
+        by: String,
+        /// What it was shown, and what we are.
+        heads: Box<TwoHeads>,
+    },
     /// Another root at a size that the log had signed.
     #[error("the log signed two roots for one size")]
     Fork(Box<TwoHeads>),
-    /// A smaller tree than the log had signed. It is asked for twice, past caches.
-    #[error("the log signed a larger tree before, and shows a smaller one now")]
+    /// A smaller tree than before, which a witness cosigned later than the larger one. It is asked for twice, past caches.
+    #[error("the log shows a smaller tree than before, and a witness cosigned it after the larger one")]
     Rollback(Box<TwoHeads>),
     /// A larger tree which has another beginning.
     #[error("the log signed a larger tree that does not begin with the one it signed before")]
@@ -218,6 +289,14 @@ fn cosigned(witnesses: &[String]) -> String {
     }
 }
 
+fn gone(indexes: &[u64]) -> String {
+    match indexes {
+        [one] => format!("the opening of entry {one} is gone"),
+        [first, ..] => format!("the openings of {} entries are gone, the first is {first}", indexes.len()),
+        [] => "no opening is gone".to_owned(),
+    }
+}
+
 fn rebuilt(size: &u64, entries: &u64) -> String {
     if size == entries {
         "all of them".to_owned()
@@ -235,19 +314,32 @@ impl What {
             | What::Extends { .. }
             | What::Rebuilt { .. }
             | What::InOrder { .. }
+            | What::Views { .. }
             | What::Verified { .. } => Class::Ok,
-            What::Unreachable { .. } | What::NoNote(_) | What::Damaged(_) | What::Openings(_) | What::State(_) => {
-                Class::Infrastructure
-            }
-            What::NotTrusted(_)
-            | What::OtherLog { .. }
+            What::Unreachable { .. }
+            | What::NoNote(_)
+            | What::Damaged(_)
+            | What::Openings(_)
+            | What::View { .. }
+            | What::NoView { .. }
+            | What::Alert(_)
+            | What::NoCanary(_)
             | What::Stale { .. }
+            | What::State(_) => Class::Infrastructure,
+            What::NotTrusted(_)
+            | What::Unshown { .. }
+            | What::Gone { .. }
+            | What::Canary { .. }
+            | What::Behind(_)
+            | What::Unproven(_)
+            | What::OtherLog { .. }
             | What::Altered(_)
             | What::OtherRoot { .. }
             | What::NotSolelog(_)
             | What::Unknown { .. }
             | What::OtherOpening { .. } => Class::Suspicious,
-            What::Fork(_)
+            What::Split { .. }
+            | What::Fork(_)
             | What::Rollback(_)
             | What::Diverged(_)
             | What::EmptyRoot(_)
@@ -267,12 +359,23 @@ impl What {
             What::Rebuilt { .. } => "rebuilt",
             What::InOrder { .. } => "in-order",
             What::Verified { .. } => "verified",
+            What::Views { .. } => "views",
+            What::View { .. } => "view",
+            What::NoView { .. } => "no-view",
+            What::Alert(_) => "alert",
+            What::NoCanary(_) => "no-canary",
+            What::Canary { .. } => "canary",
+            What::Unshown { .. } => "unshown",
+            What::Gone { .. } => "gone",
+            What::Split { .. } => "split-view",
             What::Unreachable { .. } => "unreachable",
             What::NoNote(_) => "no-note",
             What::Damaged(_) => "damaged",
             What::Openings(_) => "openings",
             What::State(_) => "state",
             What::NotTrusted(_) => "not-trusted",
+            What::Behind(_) => "behind",
+            What::Unproven(what) => what.code(),
             What::OtherLog { .. } => "other-log",
             What::Stale { .. } => "stale",
             What::Altered(_) => "altered",
@@ -298,8 +401,10 @@ impl What {
             What::Unknown { index, .. }
             | What::OtherOpening { index }
             | What::Wrong { index, .. }
+            | What::Canary { index, .. }
             | What::Malformed { index, .. } => Some(*index),
             What::OtherOrigin { .. } | What::NotSolelog(_) => Some(0),
+            What::Unproven(what) => what.index(),
             _ => None,
         }
     }
@@ -308,7 +413,9 @@ impl What {
     #[must_use]
     pub fn two_heads(&self) -> Option<&TwoHeads> {
         match self {
-            What::Fork(heads) | What::Rollback(heads) | What::Diverged(heads) => Some(heads),
+            What::Fork(heads) | What::Rollback(heads) | What::Behind(heads) | What::Diverged(heads) => Some(heads),
+            What::Split { heads, .. } => Some(heads),
+            What::Unproven(what) => what.two_heads(),
             _ => None,
         }
     }
@@ -316,7 +423,7 @@ impl What {
 
 impl From<What> for Finding {
     fn from(what: What) -> Finding {
-        Finding { class: what.class(), what }
+        Finding { class: what.class(), what, evidence: None }
     }
 }
 
@@ -373,6 +480,29 @@ impl Report {
         self.findings.iter().filter(move |finding| finding.class == class).map(|finding| &finding.what)
     }
 
+    /// Puts something else in the place of a finding.
+    pub(crate) fn replace(&mut self, place: usize, what: What) {
+        if let Some(finding) = self.findings.get_mut(place) {
+            *finding = what.into();
+        }
+    }
+
+    /// The evidence file of a finding.
+    #[must_use]
+    pub fn evidence_of(&self, what: &What) -> Option<&PathBuf> {
+        let key = alert::key(what);
+        self.findings.iter().find(|finding| alert::key(&finding.what) == key)?.evidence.as_ref()
+    }
+
+    pub(crate) fn proven(&mut self, place: usize, file: PathBuf) {
+        if let Some(finding) = self.findings.get_mut(place) {
+            finding.evidence = Some(file.clone());
+        }
+        if !self.evidence.contains(&file) {
+            self.evidence.push(file);
+        }
+    }
+
     pub(crate) fn add(&mut self, what: What) {
         self.findings.push(what.into());
     }
@@ -380,10 +510,13 @@ impl Report {
     /// The report for programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let findings = self.findings.iter().map(|Finding { class, what }| {
+        let findings = self.findings.iter().map(|Finding { class, what, evidence }| {
             let mut finding = json!({ "class": class.to_string(), "code": what.code(), "says": what.to_string() });
             if let Some(index) = what.index() {
                 finding["index"] = index.into();
+            }
+            if let Some(evidence) = evidence {
+                finding["evidence"] = evidence.display().to_string().into();
             }
             if let Some(TwoHeads { kept, offered }) = what.two_heads() {
                 finding["kept"] = kept.to_text().into();
@@ -410,7 +543,7 @@ impl Report {
 impl fmt::Display for Report {
     /// One line for each finding, and one that sums up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Finding { class, what } in &self.findings {
+        for Finding { class, what, .. } in &self.findings {
             writeln!(f, "{class:<16}{what}")?;
         }
         if self.unverifiable > 0 {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/monitor.state     the heads that the log signed, the frontier of the accepted one; a line with a checksum
-//! DIR/evidence/*.json   pairs of signed heads that contradict each other
+//! DIR/evidence/*.evidence   what proves a TAMPER to others (`schemas/evidence-file.cddl`)
 //! DIR/lock              held while a process works here
 //! ```
 //!
@@ -14,8 +14,10 @@
 //! A damaged state is our own fault and never the log's. It isn't replaced by an empty one either: forgetting the heads
 //! is what a log that wants to fork would wish for.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use tlog::note::Note;
 use tlog::tree::TreeHead;
 use tlog::{Frontier, Hash};
 
+use crate::alert::Alert;
 use crate::report::{TwoHeads, What};
 
 const FORMAT: &str = "solelog/monitor-state/v1";
@@ -72,12 +75,17 @@ pub(crate) struct Kept {
     pub accepted: Option<(Signed, Frontier)>,
     /// Later heads that met the policy and were not read up to yet.
     pub pending: Vec<Signed>,
+    /// Later heads that the log signed and that others reported: its history has to pass through them.
+    pub reported: Vec<Signed>,
+    /// Alerts that were not delivered yet, the oldest first.
+    pub outbox: Vec<Alert>,
+    /// What is being alerted of, by [`crate::alert::key`]: it is not told again while it lasts.
+    pub open: BTreeSet<String>,
 }
 
 impl Signed {
     /// A head that was verified before.
-    fn kept(note: &str) -> Option<Signed> {
-        let note = Note::parse(note.as_bytes()).ok()?;
+    pub fn read(note: Note) -> Option<Signed> {
         let checkpoint = Checkpoint::parse_text(note.text()).ok()?;
         Some(Signed { note, checkpoint })
     }
@@ -93,6 +101,11 @@ impl Kept {
         self.accepted.iter().map(|(signed, _)| signed).chain(&self.pending)
     }
 
+    /// Every head that the history of the log has to pass through.
+    pub fn on_history(&self) -> impl Iterator<Item = &Signed> {
+        self.heads().chain(&self.reported)
+    }
+
     /// The log that is followed.
     pub fn origin(&self) -> Option<&Origin> {
         self.heads().next().map(|signed| &signed.checkpoint.origin)
@@ -100,17 +113,16 @@ impl Kept {
 
     /// Compares a head with those that are kept, without reading anything.
     pub fn compare(&self, offered: &Signed) -> Result<(), What> {
-        for kept in self.heads() {
-            let heads = || Box::new(TwoHeads { kept: kept.note.clone(), offered: offered.note.clone() });
-            let (old, new) = (kept.head(), offered.head());
-            if new.size == old.size && new.root != old.root {
-                return Err(What::Fork(heads()));
-            }
-            if new.size < old.size {
-                return Err(What::Rollback(heads()));
-            }
+        let heads = |kept: &Signed| Box::new(TwoHeads { kept: kept.note.clone(), offered: offered.note.clone() });
+        let new = offered.head();
+        if let Some(kept) = self.on_history().find(|kept| kept.head().size == new.size && kept.head().root != new.root)
+        {
+            return Err(What::Fork(heads(kept)));
         }
-        Ok(())
+        match self.heads().find(|kept| new.size < kept.head().size) {
+            Some(kept) => Err(What::Behind(heads(kept))),
+            None => Ok(()),
+        }
     }
 
     /// Remembers a head before it is read up to. Says whether that is new.
@@ -123,8 +135,19 @@ impl Kept {
         true
     }
 
+    /// Remembers a head that somebody else has seen. Says whether that is new.
+    pub fn report(&mut self, reported: &Signed) -> bool {
+        let known = self.on_history().any(|kept| kept.head() == reported.head());
+        if known || self.reported.len() == MOST_PENDING {
+            return false;
+        }
+        self.reported.push(reported.clone());
+        true
+    }
+
     /// Every entry up to this head was read.
     pub fn accept(&mut self, signed: Signed, frontier: Frontier) {
+        self.reported.retain(|reported| reported.head().size > signed.head().size);
         self.accepted = Some((signed, frontier));
         self.pending.clear();
     }
@@ -137,6 +160,12 @@ struct State {
     format: String,
     accepted: Option<Accepted>,
     pending: Vec<String>,
+    #[serde(default)]
+    reported: Vec<String>,
+    #[serde(default)]
+    outbox: Vec<Alert>,
+    #[serde(default)]
+    open: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -193,30 +222,28 @@ impl Folder {
             checkpoint: signed.note.to_text(),
             frontier: frontier.hashes().iter().map(Hash::to_hex).collect(),
         });
-        let pending = kept.pending.iter().map(|signed| signed.note.to_text()).collect();
-        let state = json!(State { format: FORMAT.to_owned(), accepted, pending }).to_string();
+        let notes = |heads: &[Signed]| heads.iter().map(|signed| signed.note.to_text()).collect();
+        let state = State {
+            format: FORMAT.to_owned(),
+            accepted,
+            pending: notes(&kept.pending),
+            reported: notes(&kept.reported),
+            outbox: kept.outbox.clone(),
+            open: kept.open.clone(),
+        };
+        let state = json!(state).to_string();
         let checksum = tagged(FORMAT, state.as_bytes()).to_hex();
         replace(&self.file(), format!("{state}\n{checksum}\n").as_bytes())
     }
 
-    /// Writes what proves a finding, if two heads do. The same finding has the same file.
-    pub fn evidence(&self, what: &What) -> Result<Option<PathBuf>, StateError> {
-        let Some(TwoHeads { kept, offered }) = what.two_heads() else {
-            return Ok(None);
-        };
-        let text = json!({
-            "format": "solelog/evidence/two-heads/v1",
-            "finding": what.code(),
-            "kept": kept.to_text(),
-            "offered": offered.to_text(),
-        });
-        let text = format!("{text:#}\n");
-        let digest = tagged("solelog/evidence/two-heads/v1", text.as_bytes()).to_hex();
-        let path = self.path.join("evidence").join(format!("{}-{}.json", what.code(), &digest[..16]));
+    /// Writes an evidence file. The same evidence has the same file.
+    pub fn evidence(&self, code: &str, bytes: &[u8]) -> Result<PathBuf, StateError> {
+        let digest = tagged("solelog/evidence-file/v1", bytes).to_hex();
+        let path = self.path.join("evidence").join(format!("{code}-{}.evidence", &digest[..16]));
         if !path.exists() {
-            replace(&path, text.as_bytes())?;
+            replace(&path, bytes)?;
         }
-        Ok(Some(path))
+        Ok(path)
     }
 }
 
@@ -230,7 +257,10 @@ fn parse(bytes: &[u8]) -> Result<Kept, &'static str> {
     if state.format != FORMAT {
         return Err("of another version");
     }
-    let signed = |note: &String| Signed::kept(note).ok_or("a checkpoint in it is none");
+    let signed = |note: &String| {
+        let note = Note::parse(note.as_bytes()).ok();
+        note.and_then(Signed::read).ok_or("a checkpoint in it is none")
+    };
     let accepted = match &state.accepted {
         None => None,
         Some(Accepted { checkpoint, frontier }) => {
@@ -246,14 +276,16 @@ fn parse(bytes: &[u8]) -> Result<Kept, &'static str> {
         }
     };
     let pending = state.pending.iter().map(signed).collect::<Result<_, _>>()?;
-    Ok(Kept { accepted, pending })
+    let reported = state.reported.iter().map(signed).collect::<Result<_, _>>()?;
+    Ok(Kept { accepted, pending, reported, outbox: state.outbox, open: state.open })
 }
 
 /// Writes beside, syncs, renames, syncs the folder.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let temporary = path.with_extension("tmp");
     let write = || {
-        let mut file = File::create(&temporary)?;
+        // What is kept here, evidence above all, is for its owner alone.
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

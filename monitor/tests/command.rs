@@ -70,7 +70,7 @@ async fn wrong_usage_says_what_to_do() {
     let missing = dir.path().join("missing");
     let rows: [(&Path, &[&str], &str); 5] = [
         (&policy, &[], "Give --url"),
-        (&policy, &["--url", "log.example"], "not an http or https URL"),
+        (&policy, &["--url", "log.example"], "not an http, https or file URL"),
         (&missing, &["--url", "http://127.0.0.1:1"], "missing: No such file"),
         (&policy, &["--token", ""], "one line of visible ASCII"),
         (&policy, &["--max-age", "soon"], "invalid value"),

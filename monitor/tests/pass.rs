@@ -9,11 +9,13 @@ use monitor::fetch::FetchError;
 use monitor::openings::OpeningsError;
 use monitor::state::StateError;
 use monitor::{Class, Monitor, Options, Report, SetupError, Token, What};
+use scal3::accusation::Accusation;
 use scal3::fold::Wrong;
+use scal3::verdict::Proven;
 use scal3::{Entry, Genesis, Hash, Kind};
 use stage::{
-    Answer, Log, ORIGIN, Site, ann, auditor, event, grow, keeping, log, note, note_by, plain, policy, quick, signer,
-    witness,
+    Answer, Log, ORIGIN, Site, ann, auditor, event, grow, keeping, log, note, note_by, note_later, plain, policy,
+    quick, signer, witness,
 };
 use tlog::checkpoint::{Checkpoint, Origin};
 use tlog::key::{KeyName, Signer};
@@ -39,7 +41,7 @@ fn codes(report: &Report) -> Vec<&'static str> {
 
 fn evidence(dir: &Path) -> Vec<String> {
     let files = std::fs::read_dir(dir.join("evidence")).unwrap();
-    files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -75,7 +77,15 @@ async fn an_erased_record_is_unverifiable_and_the_next_one_bridged() {
     log.openings[index as usize] = None;
     assert_eq!(Entry::parse(&log.entries[index as usize]).unwrap(), entry);
 
-    let report = Site::of(&log).await.pass(auditor()).await;
+    let site = Site::of(&log).await;
+    let report = site.pass(auditor()).await;
+    // Gone, and nobody says why.
+    let What::Gone { indexes } = only(&report) else { panic!("{report}") };
+    assert_eq!((indexes.as_slice(), report.class(), report.exit_code()), (&[index][..], Class::Suspicious, 1));
+
+    stage::erased(&mut log, index);
+    let site = Site::of(&log).await;
+    let report = site.pass(auditor()).await;
     assert_eq!(codes(&report), ["signed", "rebuilt", "in-order"], "{report}");
     assert_eq!((report.verified, report.bridged, report.unverifiable, report.erased), (2, 1, 1, 1));
 }
@@ -145,12 +155,10 @@ async fn two_heads_of_one_size_are_tampering_and_evidence() {
         assert_eq!((&heads.kept, &heads.offered), (&kept, &offered));
         assert_eq!(report.exit_code(), 1);
         let [file] = report.evidence.as_slice() else { panic!("{report}") };
-        let file: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         // Whoever reads it verifies it without us.
-        for note in ["kept", "offered"] {
-            let note = Note::parse(file[note].as_str().unwrap().as_bytes()).unwrap();
-            policy().verify(&note).unwrap();
-        }
+        let accusation = Accusation::parse(&std::fs::read(file).unwrap()).unwrap();
+        let origin = ORIGIN.to_owned();
+        assert_eq!(accusation.judge(&policy()), Ok(Proven::Fork { origin, size: 300 }));
     }
     assert_eq!(evidence(dir.path()).len(), 1);
     assert_eq!(std::fs::read(dir.path().join("monitor.state")).unwrap(), state);
@@ -161,11 +169,16 @@ fn kept_size(note: &Note) -> TreeHead {
 }
 
 #[tokio::test]
-async fn a_smaller_head_than_before_is_tampering() {
+async fn a_smaller_head_than_before_is_tampering_if_a_witness_cosigned_it_later() {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::of(&log(300)).await;
     assert_eq!(site.pass(keeping(dir.path())).await.class(), Class::Ok);
     site.publish(&log(290));
+    let report = site.pass(keeping(dir.path())).await;
+    assert!(matches!(only(&report), What::Behind(_)), "{report}");
+    assert_eq!((report.class(), report.exit_code(), report.evidence.len()), (Class::Suspicious, 1, 0));
+
+    site.show(&note_later(kept_size_of(290), 60));
     let report = site.pass(keeping(dir.path())).await;
     assert!(matches!(only(&report), What::Rollback(_)), "{report}");
     assert_eq!((report.evidence.len(), evidence(dir.path()).len()), (1, 1));
@@ -205,7 +218,7 @@ async fn a_larger_tree_with_another_beginning_is_tampering() {
         // Nor does a head between the two help: the log has signed what it has signed.
         site.publish(&log(310));
         let report = site.pass(options(dir.path())).await;
-        assert!(matches!(only(&report), What::Rollback(_)), "{report}");
+        assert!(matches!(only(&report), What::Behind(_)), "{report}");
     }
 }
 
@@ -220,6 +233,7 @@ async fn a_head_is_remembered_before_it_is_read_up_to() {
     let head = kept_size_of(300);
     site.show(&note(TreeHead { root: Hash([7; 32]), ..head }));
     let report = site.pass(keeping(dir.path())).await;
+    // The head that was signed has another root, and that is proven.
     assert!(matches!(only(&report), What::Fork(_)), "{report}");
 }
 
@@ -259,6 +273,7 @@ async fn a_quorum_that_is_too_long_ago_is_told() {
     let report = pass(1).await;
     // The quorum is as old as the older of the two cosignatures that make it.
     let What::Stale { age, .. } = only(&report) else { panic!("{report}") };
+    assert_eq!(report.class(), Class::Infrastructure);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     assert!((now - stage::COSIGNED - 1).abs_diff(age.as_secs()) < 60, "{report}");
     assert_eq!(report.verified, 3, "the rest is looked at all the same");

@@ -3,6 +3,7 @@
 //! No tag is a prefix of another one followed by 0x00, so bytes hashed for one purpose never give a hash that
 //! means something for another.
 
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use tlog::Hash;
 
@@ -22,6 +23,18 @@ pub fn tagged_parts(tag: &str, parts: &[&[u8]]) -> Hash {
         hasher.update(part);
     }
     Hash(hasher.finalize().into())
+}
+
+/// HMAC-SHA-256 (RFC 2104), for what others define with it, such as the signature of a webhook.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Hash {
+    match Hmac::<Sha256>::new_from_slice(key) {
+        Ok(mut mac) => {
+            mac.update(message);
+            Hash(mac.finalize().into_bytes().into())
+        }
+        // An HMAC takes a key of any length.
+        Err(_) => Hash([0; 32]),
+    }
 }
 
 #[cfg(test)]

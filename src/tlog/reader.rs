@@ -49,6 +49,28 @@ pub struct Reader {
     bundles: BTreeMap<u64, Vec<u8>>,
 }
 
+/// Entries of one bundle that are proven.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proven {
+    /// The place of the first entry in `bundle`.
+    start: u64,
+    /// How many of them were read before.
+    skip: usize,
+    /// Where the last one ends: the tree may not have all of the bundle.
+    width: usize,
+    bundle: Vec<u8>,
+}
+
+impl Proven {
+    /// The entries in order, each with its index.
+    pub fn entries(&self) -> impl Iterator<Item = (LeafIndex, &[u8])> {
+        // It was parsed before, and lies within a tree.
+        let entries = bundle::parse(&self.bundle).unwrap_or_default();
+        let indexed = (self.start..).zip(entries).take(self.width).skip(self.skip);
+        indexed.filter_map(|(index, entry)| Some((LeafIndex::new(index).ok()?, entry)))
+    }
+}
+
 /// Why nothing can be read, or why what was supplied isn't part of the log.
 ///
 /// After [`Diverged`](ReadError::Diverged) the reader is done for: the two heads are of two
@@ -196,6 +218,13 @@ impl Reader {
     ///
     /// The bytes may also be those of a wider tile or bundle at the same place, under its own path.
     pub fn supply(&mut self, path: Path, bytes: Vec<u8>) -> Result<Vec<(LeafIndex, Vec<u8>)>, ReadError> {
+        let proven = self.supply_for(path, bytes)?;
+        let entries = proven.iter().flat_map(Proven::entries);
+        Ok(entries.map(|(index, entry)| (index, entry.to_vec())).collect())
+    }
+
+    /// The same, without a copy of each entry.
+    pub fn supply_for(&mut self, path: Path, bytes: Vec<u8>) -> Result<Vec<Proven>, ReadError> {
         if self.diverged {
             return Err(ReadError::Diverged);
         }
@@ -273,7 +302,7 @@ impl Reader {
     }
 
     /// Steps 3 and 4. Reads the bundles whose turn it is.
-    fn read_bundles(&mut self) -> Result<Vec<(LeafIndex, Vec<u8>)>, ReadError> {
+    fn read_bundles(&mut self) -> Result<Vec<Proven>, ReadError> {
         let mut read = Vec::new();
         while !self.is_done() {
             match self.read_bundle(&mut read) {
@@ -289,7 +318,7 @@ impl Reader {
     }
 
     /// Reads one bundle; `false` if something for it is missing.
-    fn read_bundle(&mut self, read: &mut Vec<(LeafIndex, Vec<u8>)>) -> Result<bool, ReadError> {
+    fn read_bundle(&mut self, read: &mut Vec<Proven>) -> Result<bool, ReadError> {
         let position = self.position();
         let index = position.get() >> 8;
         let Some(path) = EntriesPath::at(index, self.to.size) else {
@@ -305,15 +334,23 @@ impl Reader {
 
         // The bundle belongs below a tile of level 0 if that is at the edge, and else it stands for
         // that tile itself.
-        let matches = match (self.proven.get(&(0, index)), self.proven_root(0, index)) {
-            (Some(tile), _) => hashes == *tile,
-            (None, Some(expected)) => tile::root(&hashes) == expected,
-            (None, None) => return Ok(false),
+        let root = match self.proven.get(&(0, index)) {
+            Some(tile) if hashes == *tile => None,
+            Some(_) => {
+                self.bundles.remove(&index);
+                return Err(ReadError::Entries(path));
+            }
+            None => {
+                let Some(expected) = self.proven_root(0, index) else {
+                    return Ok(false);
+                };
+                if tile::root(&hashes) != expected {
+                    self.bundles.remove(&index);
+                    return Err(ReadError::Entries(path));
+                }
+                Some(expected)
+            }
         };
-        if !matches {
-            self.bundles.remove(&index);
-            return Err(ReadError::Entries(path));
-        }
         let mut frontier = match self.read.take() {
             Some(frontier) => frontier,
             None => {
@@ -333,22 +370,23 @@ impl Reader {
         // Below this line everything is proven.
         let first = index << 8;
         let skip = (position.get() - first) as usize;
-        if skip == 0 && path.is_full() {
-            // Cannot be too large: `to` isn't.
-            let _ = frontier.grow(8, tile::root(&hashes), |_, _| ());
-        } else {
-            for leaf in leaves.iter().skip(skip) {
-                let _ = frontier.push(*leaf);
+        match root {
+            Some(root) if skip == 0 && path.is_full() => {
+                // Cannot be too large: `to` isn't.
+                let _ = frontier.grow(8, root, |_, _| ());
+            }
+            _ => {
+                for leaf in leaves.iter().skip(skip) {
+                    let _ = frontier.push(*leaf);
+                }
             }
         }
-        for (index, entry) in (position.get()..).zip(entries.iter().skip(skip)) {
-            if let Ok(index) = LeafIndex::new(index) {
-                read.push((index, entry.to_vec()));
-            }
-        }
+        let width = leaves.len();
         let next = frontier.size().get();
         self.read = Some(frontier);
-        self.bundles.remove(&index);
+        if let Some(bundle) = self.bundles.remove(&index) {
+            read.push(Proven { start: first, skip, width, bundle });
+        }
         // What lies left of the next entry isn't needed again.
         self.proven
             .retain(|(level, index), _| *index >= next.checked_shr(8 * (u32::from(*level) + 1)).unwrap_or_default());

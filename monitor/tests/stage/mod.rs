@@ -40,6 +40,10 @@ pub enum Answer {
     Bytes(Vec<u8>),
     Status(u16),
     Redirect(String),
+    /// A page of somebody else, such as a hotel.
+    Page(&'static str),
+    /// Nothing, for longer than anybody waits.
+    Silence,
     /// To who shows the token; erased where there are no bytes.
     Opening(Option<Vec<u8>>),
 }
@@ -126,6 +130,17 @@ impl Site {
         change(bytes);
     }
 
+    /// Every path that is served, but for the checkpoint.
+    pub fn paths(&self) -> Vec<String> {
+        let answers = self.shared.answers.lock().unwrap();
+        answers.keys().filter(|path| *path != "checkpoint").cloned().collect()
+    }
+
+    /// What is answered at a path.
+    pub fn at(&self, path: &str) -> Answer {
+        self.shared.answers.lock().unwrap()[path].back().unwrap().clone()
+    }
+
     /// What was asked for since the last call.
     pub fn asked(&self) -> Vec<String> {
         let mut asked = std::mem::take(&mut *self.shared.asked.lock().unwrap());
@@ -162,6 +177,11 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap)
         None => StatusCode::NOT_FOUND.into_response(),
         Some(Answer::Bytes(bytes)) => bytes.into_response(),
         Some(Answer::Status(code)) => StatusCode::from_u16(code).unwrap().into_response(),
+        Some(Answer::Page(page)) => axum::response::Html(page).into_response(),
+        Some(Answer::Silence) => {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            StatusCode::OK.into_response()
+        }
         Some(Answer::Redirect(to)) => (StatusCode::FOUND, [(LOCATION, to)]).into_response(),
         Some(Answer::Opening(opening)) => match token {
             None => axum::Json(serde_json::json!({ "opening": { "state": "restricted" } })).into_response(),
@@ -206,6 +226,30 @@ pub fn note_by(log: &Signer, head: TreeHead, witnesses: &[u8]) -> Note {
     })
 }
 
+/// A checkpoint that meets the policy, cosigned so many seconds after the others.
+pub fn note_later(head: TreeHead, seconds: u64) -> Note {
+    let text = Checkpoint::new(Origin::new(ORIGIN).unwrap(), head).to_text();
+    [1, 2].iter().fold(Note::sign(&text, &signer(1)).unwrap(), |note, n| {
+        let at = Seconds::new(COSIGNED + seconds + u64::from(*n)).unwrap();
+        note.with_signature(witness(*n).cosign(&text, at)).unwrap()
+    })
+}
+
+/// The path at which a witness shows what it cosigned last.
+pub fn witnessed() -> String {
+    format!("{}/checkpoint", Origin::new(ORIGIN).unwrap().hash().to_hex())
+}
+
+/// The policy, with the addresses of the first witnesses.
+pub fn policy_with(urls: &[&str]) -> Policy {
+    let mut text = policy_text();
+    for (n, url) in (1..).zip(urls) {
+        let vkey = format!("{}", witness(n).vkey());
+        text = text.replace(&vkey, &format!("{vkey} {url}"));
+    }
+    Policy::parse(text).unwrap()
+}
+
 /// A checkpoint that meets the policy.
 pub fn note(head: TreeHead) -> Note {
     note_by(&signer(1), head, &[1, 2])
@@ -238,6 +282,14 @@ pub fn event(log: &mut Log, index_key: Option<Hash>) {
     let salt = scal3::tagged("test/event", &log.size().to_be_bytes()).0;
     let opening = OtherOpening { kind: Kind::Event, salt, body: cbor::uint(log.size()) }.to_bytes();
     let entry = Entry::committed(Kind::Event, log.time_ms, commitment(&opening), index_key);
+    log.push(&entry, Some(&opening));
+}
+
+/// The entry that an erasure makes. The opening itself is for the caller to take away.
+pub fn erased(log: &mut Log, index: u64) {
+    let salt = scal3::tagged("test/erasure", &log.size().to_be_bytes()).0;
+    let opening = scal3::erasure::Erasure { index, reason: "asked for".into() }.opening(salt).to_bytes();
+    let entry = Entry::committed(Kind::Erasure, log.time_ms, commitment(&opening), None);
     log.push(&entry, Some(&opening));
 }
 
