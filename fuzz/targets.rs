@@ -37,6 +37,7 @@ use tlog::tile::{Path, needed};
 use tlog::witness::{self, AddCheckpoint, Answer, Known};
 use tlog::{ConsistencyProof, LeafHash, TreeHead, TreeSize, bundle, log_list};
 
+mod evidence;
 mod verdicts;
 mod world;
 
@@ -58,6 +59,11 @@ pub const TARGETS: &[Target] = &[
     ("bodies", bodies),
     ("state", state),
     ("cose", cose_message),
+    ("authenticator", evidence::authenticator),
+    ("assertion", evidence::assertion),
+    ("evidence", evidence::evidence),
+    ("rules", evidence::rules),
+    ("delegation", evidence::delegation),
     ("pass", pass),
     ("share", share),
     ("commitment", commitment),
@@ -141,7 +147,7 @@ fn any_body(body: Value) {
 
 fn record(data: &[u8]) {
     let Some((profile, data)) = data.split_first() else { return };
-    let profile = scal3::Profile::new(u64::from(profile % 2) + 1).expect("1 or 2");
+    let profile = scal3::Profile::new(u64::from(profile % 3) + 1).expect("1 to 3");
     let keys = (&ONE.keys.joint, &ONE.keys.device);
     let textbook = transcript::verify_textbook(keys.0, keys.1, data).is_ok();
     assert!(!textbook || data == ONE.record, "nobody else can sign");

@@ -481,6 +481,7 @@ pub fn made() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             seeds.extend(["pass", "share", "completed"].map(|target| (target, &*name, with(mode, patch))));
         }
     }
+    seeds.extend(super::evidence::made());
     seeds
 }
 

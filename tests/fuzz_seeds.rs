@@ -189,6 +189,8 @@ fn write_seeds() {
         ("entry", "entry"),
         ("genesis", "bodies"),
         ("key", "bodies"),
+        ("authenticator", "authenticator"),
+        ("policy", "rules"),
     ] {
         for (name, bytes) in cases(&vectors.join(from)) {
             write(target, &format!("{from}-{name}"), &bytes);
