@@ -58,6 +58,10 @@ pub trait Copies: Send {
     fn sync(&mut self, copy: Copy) -> io::Result<()>;
     /// Cuts a copy back to `length` bytes.
     fn truncate(&mut self, copy: Copy, length: u64) -> io::Result<()>;
+    /// How long a copy may get, of which `fresh` bytes are what is in it, before it is written anew.
+    fn longest(&self, fresh: usize) -> usize {
+        8 * fresh + (64 << 10)
+    }
 }
 
 /// The copies as two files in a folder.

@@ -35,10 +35,6 @@ use crate::disk::ReplaceError;
 
 const HEADER: &str = "solelog-witness-heads/v2";
 
-/// A copy is written anew once it is so many times longer than what is in it, and this much more.
-const GROWTH: usize = 8;
-const SLACK: usize = 64 << 10;
-
 /// The last checkpoint stored of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stored {
@@ -331,7 +327,7 @@ impl Writer {
         }
         let before: Vec<(Origin, Option<String>)> =
             batch.iter().map(|s| (s.origin.clone(), self.records.insert(s.origin.clone(), record(s)))).collect();
-        let written = if self.anew || self.length > GROWTH * self.fresh + SLACK {
+        let written = if self.anew || self.length > self.copies.longest(self.fresh) {
             self.write_anew().map_err(|error| match error {
                 ReplaceError::Unchanged(_) => CommitError::Unchanged,
                 ReplaceError::Unclear(_) => CommitError::Unclear,

@@ -161,6 +161,7 @@ struct Seen {
     races: u64,
     rounds: u64,
     signed: u64,
+    not_replaced: u64,
 }
 
 impl Round<'_> {
@@ -358,11 +359,12 @@ fn no_order_of_events_makes_two_histories_or_an_early_signature() {
             round.step(&mut random);
             done += 1;
         }
-        let signed = round.signed.load(Ordering::Relaxed);
+        let (signed, not_replaced) = (round.signed.load(Ordering::Relaxed), round.disk.failed_replacements());
         seen.signed += signed;
+        seen.not_replaced += not_replaced;
     }
     println!("{total} steps from seed {seed}: {seen:?}");
-    let Seen { cosigned, refused, conflicts, not_stored, broken, restarts, crashes, races, .. } = seen;
+    let Seen { cosigned, refused, conflicts, not_stored, broken, restarts, crashes, races, not_replaced, .. } = seen;
     for (what, count, of) in [
         ("cosigned", cosigned, 10),
         ("refused", refused, 10),
@@ -372,6 +374,7 @@ fn no_order_of_events_makes_two_histories_or_an_early_signature() {
         ("restarts", restarts, 200),
         ("crashes", crashes, 200),
         ("races", races, 100),
+        ("not replaced", not_replaced, 2_000),
     ] {
         assert!(count >= total / of, "too few {what}: {seen:?}");
     }
