@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use scal3::credential::{Credential, CredentialError};
 use scal3::genesis::Genesis;
 use scal3::keys::Keys;
+use scal3::policy::InForce;
 use scal3::state::CredentialState;
 use tlog::Hash;
 use tlog::tree::LeafIndex;
@@ -143,14 +144,14 @@ fn read_index(bytes: &[u8]) -> Result<LeafIndex, ViewError> {
 pub struct Standing {
     genesis: Genesis,
     keys: Keys,
-    policy: Hash,
+    policy: InForce,
 }
 
 impl Standing {
     /// What a genesis says. `None` when one of its issuing keys is no key.
     pub fn new(genesis: Genesis) -> Option<Standing> {
         let keys = Keys::genesis(&genesis)?;
-        let policy = genesis.policy_hash();
+        let policy = InForce::read(&genesis.policy);
         Some(Standing { genesis, keys, policy })
     }
 
@@ -166,7 +167,12 @@ impl Standing {
 
     /// The policy in force, by its hash.
     pub fn policy_hash(&self) -> Hash {
-        self.policy
+        *self.policy.hash()
+    }
+
+    /// The policy in force. One that nobody can read denies everything.
+    pub fn policy(&self) -> &InForce {
+        &self.policy
     }
 
     /// The keys in force in that state.

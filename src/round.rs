@@ -27,7 +27,7 @@ use scal3::record::Record;
 use scal3::seen::SeenOnHistory;
 use scal3::state::{CredentialState, Status};
 use scal3::status::{Change as StatusDetail, StatusChange};
-use scal3::verify::Place;
+use scal3::verify::{Place, Rules};
 use tlog::frontier::Frontier;
 use tlog::tree::LeafIndex;
 use tlog::{Hash, LeafHash};
@@ -370,7 +370,9 @@ impl Draft<'_> {
         let entry = Entry::committed(Kind::Instruction, self.time_ms, *signed.commitment(), Some(metadata.index_key));
         let index = self.next()?;
         let place = Place { index: index.get(), time_ms: self.time_ms, index_key: metadata.index_key };
-        let authorized = signed.authorize(&place, &state, &self.standing.policy_hash(), seen)?;
+        // Nobody has authenticators here yet, so a rule that needs evidence denies.
+        let rules = Rules { policy: self.standing.policy(), authenticators: &[] };
+        let authorized = signed.authorize_under(&place, &state, &rules, seen)?;
         // An authorisation was made against this very state, so the state takes it.
         state
             .record(&authorized)

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use scal3::instruction::{CLASS_ACTIVATE, InstructionError, Presented};
 use scal3::outcome::BLOCKED;
+use scal3::policy::{Denial, InForce, Operation};
 use scal3::state::{CredentialState, Status};
 use scal3::{Hash, Profile as RecordProfile, request};
 use threshold::{NonceSeed, Profile1, Profile2, Session};
@@ -137,6 +138,9 @@ impl Authority {
         if let Some(reason) = may_not(&state, &presented, self.now()) {
             return Err(self.blocked(&state, instruction_id, reason).await?);
         }
+        if let Err(denial) = decide(engine.standing().policy(), &state, &presented) {
+            return Err(self.blocked(&state, instruction_id, denial.code()).await?);
+        }
         let opened = match self.inner.challenges.find(&credential, &instruction_id, &presented, self.now()) {
             Some(opened) => opened,
             None => self.open(&state, presented, instruction_id, instruction.len()).await?,
@@ -242,6 +246,22 @@ impl Authority {
         let appended = self.inner.engine.about(about, Until::Sequenced).await?;
         Ok(IntentError::Blocked { reason, outcome: Some(Box::new(appended)) })
     }
+}
+
+/// What the policy says before there is a challenge. It is asked again when the entry is made, and by whoever reads the log.
+fn decide(policy: &InForce, state: &CredentialState, presented: &Presented) -> Result<(), Denial> {
+    let claims = state.credential().claims();
+    let operation = Operation {
+        class: &presented.class,
+        fields: &presented.shown.fields,
+        account: state.status(),
+        device: &claims.attestation,
+        subscriber: &claims.subject,
+        signers: &[claims.subject],
+        threshold: 1,
+        group: None,
+    };
+    policy.policy()?.decide(&operation, &[]).map(|_| ())
 }
 
 /// Why a credential may not authorise that now, if it may not.

@@ -12,7 +12,7 @@ use serde_json::json;
 use tlog::key::Signer;
 
 use super::config::read_policy;
-use super::{Exit, Failure, Output, keyfile, path_value, system};
+use super::{Exit, Failure, Output, keyfile, path_value, policy, system};
 use crate::config::render;
 use crate::engine::{self, Engine};
 use crate::guard;
@@ -94,7 +94,7 @@ impl Init {
         };
         let witness_policy = self.witness_policy.as_deref().map(read_policy).transpose()?;
         let first_policy = match &self.policy {
-            Some(path) => fs::read(path).map_err(system(format_args!("cannot read {}", path.display())))?,
+            Some(path) => policy::read(path)?.0,
             None => POLICY.to_vec(),
         };
         let mut issuing_keys = self.issuing_key.iter().map(|text| issuing_key(text)).collect::<Result<Vec<_>, _>>()?;

@@ -15,8 +15,9 @@ pub mod init;
 pub mod keyfile;
 pub mod keygen;
 pub mod keys;
+pub mod policy;
 pub mod rebuild;
-pub mod rotate;
+mod rotate;
 pub mod serve;
 mod stage;
 pub mod token;
@@ -80,6 +81,9 @@ pub enum Command {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Check a policy for instructions, or ask it about one.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Look whether everything a log needs is in place.
     Doctor(doctor::Doctor),
     /// Read the whole log as a stranger, and recompute its root with a second implementation.
@@ -250,6 +254,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Rebuild(rebuild) => rebuild.run(out),
         Command::Export(export) => export.run(out),
         Command::Freeze(freeze) => freeze.run(out),
+        Command::Policy(policy) => policy.run(out),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

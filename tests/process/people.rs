@@ -30,10 +30,15 @@ pub struct Site {
 impl Site {
     /// Makes one. `more` are settings, as lines of its configuration.
     pub fn init(folder: &Path, origin: &str) -> Site {
+        Site::init_with(folder, origin, &[])
+    }
+
+    /// Makes one with more arguments for `init`.
+    pub fn init_with(folder: &Path, origin: &str, more: &[&str]) -> Site {
         let (data, high_water) = (folder.join("data"), folder.join("high-water"));
         let (text, high_water) = (data.to_str().expect("text"), high_water.to_str().expect("text"));
         let init = ["init", "--origin", origin, "--data", text, "--issuer", "Example Wallet", "--no-witnesses"];
-        solelog(&[&init[..], &["--high-water", high_water]].concat());
+        solelog(&[&init[..], &["--high-water", high_water], more].concat());
         let config = data.join("log.toml").to_str().expect("text").to_owned();
         let said = |arguments: &[&str]| json(&solelog(&[arguments, &["--json", "--config", &config]].concat()));
         let token = said(&["token", "new", "--name", "backend", "--scope", "enrol"])["token"].clone();
