@@ -7,11 +7,13 @@ use p256::elliptic_curve::sec1::ToSec1Point;
 use scal3::authenticator::{self, About, Attachment, Nfc, Purpose, WebAuthn};
 use scal3::cose::Key;
 use scal3::event::{Detail, Event, StreamPlace};
+use scal3::evidence::{bio::Token, otp::Statement, webauthn::Assertion};
 use scal3::instruction::Value as FieldValue;
 use scal3::key_change::{KeyChange, Role, SignedKey};
 use scal3::opening::Evidence;
 use scal3::outcome::{BLOCKED, EXECUTED, Outcome};
 use scal3::point::Point;
+use scal3::ucan::{Delegation, Payload};
 use scal3::{
     Change, Claims, Document, Entry, Field, Genesis, Hash, Kind, Metadata, Opening, Presented, Profile, StatusChange,
     cbor,
@@ -121,6 +123,32 @@ fn what_the_code_writes_is_what_the_schemas_say() {
     }));
     let card = authenticator(About::Nfc(Nfc { key, card_uid: [1; 8] }));
 
+    let assertion = Assertion { authenticator_data: vec![0; 37], client_data: vec![1], signature: vec![2; 70] };
+    let token = Token {
+        issuer: "did:key:z".into(),
+        expires_s: 2,
+        issued_s: 1,
+        nonce: H,
+        ueid: [1; 17],
+        debug: 2,
+        instruction_id: H,
+        matched: vec![[2, 4, 2]],
+        template: [3; 32],
+        counter: 9,
+    };
+    let payload = Payload {
+        issuer: scal3::did::of_key(&Key::Es256(key)),
+        audience: "did:web:example".into(),
+        subject: None,
+        command: "/".into(),
+        policy: vec![],
+        nonce: vec![1],
+        meta: None,
+        not_before_s: None,
+        expires_s: None,
+    };
+    let delegation = Delegation::signed_plainly(payload, &[7; 64]).expect("a delegation");
+
     let written: Vec<(&str, Vec<u8>)> = vec![
         ("instruction", document().to_bytes()),
         ("presented", Presented::of(&document(), |name| name != "reference").to_bytes()),
@@ -149,6 +177,10 @@ fn what_the_code_writes_is_what_the_schemas_say() {
         ("opening", told.opening([0; 32]).to_bytes()),
         ("credential", claims().with_signature(&[5; 64])),
         ("credential", successor.with_signature(&[5; 64])),
+        ("assertion", assertion.to_bytes()),
+        ("otp", Statement { challenge: H, step: 1, checked_ms: 2 }.to_bytes()),
+        ("bio", token.to_bytes()),
+        ("delegation", delegation.to_bytes()),
         ("authenticator", webauthn.to_bytes()),
         ("authenticator", card.to_bytes()),
         ("record", cbor::encode(&cbor::bytes(&[0; 600]))),
