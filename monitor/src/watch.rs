@@ -74,6 +74,10 @@ impl Watch {
     fn collect(&mut self, report: &Report) {
         let trouble = report.of(Class::Infrastructure).next().is_some();
         self.troubled = if trouble { self.troubled.saturating_add(1) } else { 0 };
+        // What nobody could be told stays to be told.
+        if self.watching.channels.is_empty() {
+            return;
+        }
         let lasts = self.troubled >= self.watching.infrastructure_after.max(1);
         let tell = |finding: &&Finding| match finding.class {
             Class::Ok => false,
@@ -85,7 +89,7 @@ impl Watch {
             .collect();
         let kept = &mut self.monitor.kept;
         for (key, finding) in &told {
-            if kept.open.insert(key.clone()) && !self.watching.channels.is_empty() {
+            if kept.open.insert(key.clone()) {
                 alert::put(&mut kept.outbox, alert::about(report, &finding.what, finding.class));
             }
         }

@@ -99,6 +99,10 @@ async fn an_alarm_is_told_once_and_survives_everybody_who_does_not_hear() {
     assert_eq!(ears.heard(), [""; 0]);
 
     fork(&site, 300);
+    // While nobody is named who could be told, it is not taken for told.
+    drop(watching);
+    assert_eq!(watch(&site, dir.path(), Channels::default()).round().await.class(), Class::Tamper);
+    let mut watching = watch(&site, dir.path(), ears.channels());
     ears.answer(StatusCode::SERVICE_UNAVAILABLE);
     for _ in 0..2 {
         let report = watching.round().await;
