@@ -599,7 +599,9 @@ impl Shared {
                 (Ask::Credential { credential, kept: Some((kept, stream)), unvouched: recovers }, 2 * bytes)
             }
             Submission::Status { credential, change } => {
-                if matches!(change, Change::Issued(_) | Change::Activated(_)) {
+                // The first two follow from other entries; what an authenticator is, nobody here keeps yet.
+                let elsewhere = matches!(change, Change::Issued(_) | Change::Activated(_));
+                if elsewhere || matches!(change, Change::AuthenticatorAdded(_) | Change::AuthenticatorRevoked(..)) {
                     return Err(AppendError::Body(BodyRefusal::NotCanonical));
                 }
                 let opening = StatusChange { credential, change: change.clone() }.opening([0; 32]);
