@@ -74,6 +74,9 @@ struct LimitsOf {
     /// Small, in at most a minute: to see that everything can be measured, not to quote.
     #[arg(long)]
     quick: bool,
+    /// Only engines and appends; what else there is stays null.
+    #[arg(long)]
+    appends: bool,
     /// Print JSON; there is no other form.
     #[arg(long)]
     json: bool,
@@ -114,7 +117,7 @@ impl LimitsOf {
     async fn run(self) -> Result<ExitCode, Error> {
         let program = self.solelog.map_or_else(Program::this, |path| Ok(Program::solelog(path)))?;
         let scale = if self.quick { Scale::quick() } else { Scale::whole() };
-        println!("{}", Limits { program, folder: self.folder, scale }.measure().await?);
+        println!("{}", Limits { program, folder: self.folder, scale, appends_only: self.appends }.measure().await?);
         Ok(ExitCode::SUCCESS)
     }
 }

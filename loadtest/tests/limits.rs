@@ -47,7 +47,8 @@ const EVERYWHERE: &[&str] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn every_ratio_is_a_number_or_says_why_it_is_none() {
     let program = Program::loadtest(PathBuf::from(env!("CARGO_BIN_EXE_solelog-loadtest")));
-    let object = Limits { program, folder: None, scale: tiny() }.measure().await.expect("measured");
+    let object =
+        Limits { program, folder: None, scale: tiny(), appends_only: false }.measure().await.expect("measured");
     for key in KEYS {
         let (value, why) = (&object[key], &object[format!("{key}_why")]);
         assert_eq!(value.is_number(), why.is_null(), "{key}: {value}, {why}");

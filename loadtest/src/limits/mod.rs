@@ -108,6 +108,8 @@ pub struct Limits {
     pub folder: Option<PathBuf>,
     /// How much.
     pub scale: Scale,
+    /// Only engines and appends, what changes the path of an append is judged by; the rest is null.
+    pub appends_only: bool,
 }
 
 impl Limits {
@@ -141,6 +143,13 @@ impl Limits {
         let small = growth::Look::at(&mut stage, scale).await?;
         say(began, "appends in batches");
         let batch = stage.windows(scale, append::Shape::Batch).await?;
+        if self.appends_only {
+            say(began, "appends one by one");
+            let single = stage.windows(scale, append::Shape::Single).await?;
+            figures.appends(&batch, &single, &engines);
+            stage.stop()?;
+            return Ok(figures.to_json());
+        }
         say(began, "growing to the size that is audited");
         stage.grow(scale.audited, began + scale.grown_after).await?;
         stage.stop()?;
