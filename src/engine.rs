@@ -466,6 +466,17 @@ impl Engine {
         self.shared.history.inclusion(index, size)
     }
 
+    /// The root of the tree of that size, the leaf hash of an entry, and the path from one to the other, where no file has to
+    /// be read for them. It may be called where nothing may wait for a disk.
+    pub fn inclusion_from_memory(&self, index: LeafIndex, size: TreeSize) -> Option<(Hash, LeafHash, InclusionProof)> {
+        self.shared.history.inclusion_from_memory(index, size)
+    }
+
+    /// The leaf hash of an entry that a signed head covers.
+    pub fn leaf(&self, index: LeafIndex) -> Result<LeafHash, ReadError> {
+        self.shared.history.leaf(index)
+    }
+
     /// The proof that the tree of one size is the beginning of the tree of another.
     pub fn consistency(&self, old: TreeSize, new: TreeSize) -> Result<ConsistencyProof, ReadError> {
         self.shared.history.consistency(old, new)

@@ -10,23 +10,31 @@
 //! grows, no reader waits for a writer, and memory does not grow with the log.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use tlog::Hash;
 use tlog::bundle;
-use tlog::proof::{self, MakeError};
+use tlog::proof::{self, MakeError, Nodes as _};
 use tlog::proof::{ConsistencyProof, InclusionProof};
-use tlog::tile::{EntriesPath, NodeError, Path, Tile, TileNodes};
+use tlog::tile::{EntriesPath, Path, Tile};
 use tlog::tree::{LeafIndex, TreeHead, TreeSize};
+use tlog::{Hash, LeafHash};
 
+use self::nodes::{TileTree, TreeNodes};
+use crate::lately::Lately;
 use crate::store::objects::{ObjectError, Objects};
 use crate::store::view::ViewError;
+
+mod nodes;
 
 /// Entries in a full bundle, and hashes in a full tile.
 pub const FULL: u64 = 256;
 
 /// How many bytes of full tiles and bundles are kept in memory.
 const CACHE_BYTES: usize = 8 << 20;
+
+/// How many bytes of full tiles are kept with all their nodes, in each of two generations: those of half a million entries,
+/// so that proofs about them read no file and hash nothing again.
+const NODES_BYTES: usize = 32 << 20;
 
 /// How many roots of old sizes are remembered: devices name the few heads that were published lately.
 const ROOTS: usize = 4096;
@@ -73,37 +81,64 @@ pub struct RightEdge {
     pub bundle: Vec<u8>,
 }
 
+/// An edge as readers take it.
+struct Edge {
+    edge: RightEdge,
+    /// The nodes of each of its tiles, made for the first proof that needs them.
+    trees: Vec<OnceLock<Arc<TileTree>>>,
+}
+
+impl Edge {
+    fn of(edge: RightEdge) -> Edge {
+        let trees = edge.tiles.iter().map(|_| OnceLock::new()).collect();
+        Edge { edge, trees }
+    }
+
+    /// The partial tile at that place.
+    fn tile(&self, at: Tile) -> Option<usize> {
+        self.edge.tiles.iter().position(|(tile, _)| tile.level == at.level && tile.index == at.index)
+    }
+}
+
 /// The readable part of one log.
 pub struct History {
     objects: Arc<Objects>,
-    edge: RwLock<Arc<RightEdge>>,
+    edge: RwLock<Arc<Edge>>,
     cache: Mutex<Cache>,
+    /// Full tiles with their nodes, by level and index.
+    trees: Lately<(u8, u64), Arc<TileTree>>,
     roots: Mutex<HashMap<TreeSize, Hash>>,
 }
 
 impl History {
     /// The history up to that edge; every full tile and bundle before it is in the store.
     pub fn new(objects: Arc<Objects>, edge: RightEdge) -> History {
-        History { objects, edge: RwLock::new(Arc::new(edge)), cache: Mutex::default(), roots: Mutex::default() }
+        History {
+            objects,
+            edge: RwLock::new(Arc::new(Edge::of(edge))),
+            cache: Mutex::default(),
+            trees: Lately::of(NODES_BYTES),
+            roots: Mutex::default(),
+        }
     }
 
     /// The edge has moved: everything before it is in the store.
     pub fn advance(&self, edge: RightEdge) {
-        *self.edge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(edge);
+        *self.edge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Edge::of(edge));
     }
 
-    fn edge(&self) -> Arc<RightEdge> {
+    fn edge(&self) -> Arc<Edge> {
         Arc::clone(&self.edge.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The newest head that can be read.
     pub fn head(&self) -> TreeHead {
-        self.edge().head
+        self.edge().edge.head
     }
 
     /// Refuses an index that no signed head covers.
     pub fn covered(&self, index: LeafIndex) -> Result<(), ReadError> {
-        let size = self.edge().head.size;
+        let size = self.edge().edge.head.size;
         if size.contains(index) { Ok(()) } else { Err(ReadError::NotYet { size }) }
     }
 
@@ -111,7 +146,7 @@ impl History {
     pub fn entry(&self, index: LeafIndex) -> Result<Vec<u8>, ReadError> {
         let edge = self.edge();
         let at = EntriesPath { index: index.get() / FULL, width: (index.get() % FULL) as u16 + 1 };
-        let bytes = self.bundle(&edge, at)?;
+        let bytes = self.bundle(&edge.edge, at)?;
         let entries = bundle::parse(&bytes).map_err(|_| ReadError::Damaged(at.path()))?;
         entries.last().map(|e| e.to_vec()).ok_or_else(|| ReadError::Damaged(at.path()))
     }
@@ -120,10 +155,20 @@ impl History {
     pub fn object(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
         let edge = self.edge();
         match path {
-            Path::Tile(tile) => self.tile(&edge, *tile),
-            Path::Entries(at) => self.bundle(&edge, *at),
-            Path::Checkpoint => Err(ReadError::NotYet { size: edge.head.size }),
+            Path::Tile(tile) => self.tile(&edge.edge, *tile),
+            Path::Entries(at) => self.bundle(&edge.edge, *at),
+            Path::Checkpoint => Err(ReadError::NotYet { size: edge.edge.head.size }),
         }
+    }
+
+    /// The leaf hash of an entry, from the tree.
+    pub fn leaf(&self, index: LeafIndex) -> Result<LeafHash, ReadError> {
+        let edge = self.edge();
+        let size = edge.edge.head.size;
+        if !size.contains(index) {
+            return Err(ReadError::NotYet { size });
+        }
+        Ok(LeafHash(self.nodes(&edge, size).node(0, index.get())?.0))
     }
 
     /// The path from an entry to the root of the tree of that size.
@@ -132,7 +177,16 @@ impl History {
         if !size.contains(index) {
             return Err(ReadError::NotYet { size });
         }
-        InclusionProof::make(&TileNodes::new(size, |tile| self.tile(&edge, tile)), index, size).map_err(made)
+        InclusionProof::make(&self.nodes(&edge, size), index, size).map_err(made)
+    }
+
+    /// Root, leaf hash and path, for whoever must not wait for a disk: none where a file would have to be read.
+    pub fn inclusion_from_memory(&self, index: LeafIndex, size: TreeSize) -> Option<(Hash, LeafHash, InclusionProof)> {
+        let edge = self.reaches(size).ok().filter(|_| size.contains(index))?;
+        let nodes = TreeNodes { size, source: |tile| self.known_tree(&edge, tile).ok_or(Absent) };
+        let root = if size == edge.edge.head.size { edge.edge.head.root } else { proof::root_at(&nodes, size).ok()? };
+        let leaf = nodes.node(0, index.get()).ok()?;
+        Some((root, LeafHash(leaf.0), InclusionProof::make(&nodes, index, size).ok()?))
     }
 
     /// The proof that the tree of size `new` begins with the tree of size `old`.
@@ -141,19 +195,19 @@ impl History {
         if old > new {
             return Err(ReadError::Order);
         }
-        ConsistencyProof::make(&TileNodes::new(new, |tile| self.tile(&edge, tile)), old, new).map_err(made)
+        ConsistencyProof::make(&self.nodes(&edge, new), old, new).map_err(made)
     }
 
     /// The root of the tree when it had that size.
     pub fn root_at(&self, size: TreeSize) -> Result<Hash, ReadError> {
         let edge = self.reaches(size)?;
-        if size == edge.head.size {
-            return Ok(edge.head.root);
+        if size == edge.edge.head.size {
+            return Ok(edge.edge.head.root);
         }
         if let Some(root) = self.roots.lock().unwrap_or_else(PoisonError::into_inner).get(&size) {
             return Ok(*root);
         }
-        let root = proof::root_at(&TileNodes::new(size, |tile| self.tile(&edge, tile)), size).map_err(read)?;
+        let root = proof::root_at(&self.nodes(&edge, size), size)?;
         let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
         if roots.len() >= ROOTS {
             roots.clear();
@@ -162,9 +216,38 @@ impl History {
         Ok(root)
     }
 
-    fn reaches(&self, size: TreeSize) -> Result<Arc<RightEdge>, ReadError> {
+    fn reaches(&self, size: TreeSize) -> Result<Arc<Edge>, ReadError> {
         let edge = self.edge();
-        if size <= edge.head.size { Ok(edge) } else { Err(ReadError::NotYet { size: edge.head.size }) }
+        let head = edge.edge.head.size;
+        if size <= head { Ok(edge) } else { Err(ReadError::NotYet { size: head }) }
+    }
+
+    /// The nodes of the tree of a size that the edge has reached.
+    fn nodes(&self, edge: &Edge, size: TreeSize) -> TreeNodes<impl Fn(Tile) -> Result<Arc<TileTree>, ReadError>> {
+        TreeNodes { size, source: move |tile| self.tree(edge, tile) }
+    }
+
+    /// A tile with its nodes, as wide as the newest head has it.
+    fn tree(&self, edge: &Edge, tile: Tile) -> Result<Arc<TileTree>, ReadError> {
+        if let Some(known) = self.known_tree(edge, tile) {
+            return Ok(known);
+        }
+        let bytes = self.full(&Path::Tile(tile.full()))?;
+        let tree = Arc::new(TileTree::of(&bytes));
+        if tree.width() != usize::from(Tile::FULL) {
+            return Err(ReadError::Damaged(tile.full().path()));
+        }
+        self.trees.add((tile.level, tile.index), Arc::clone(&tree), TileTree::BYTES);
+        Ok(tree)
+    }
+
+    /// The same, where no file has to be read for it.
+    fn known_tree(&self, edge: &Edge, tile: Tile) -> Option<Arc<TileTree>> {
+        if let Some(at) = edge.tile(tile) {
+            let ((_, bytes), tree) = (edge.edge.tiles.get(at)?, edge.trees.get(at)?);
+            return Some(Arc::clone(tree.get_or_init(|| Arc::new(TileTree::of(bytes)))));
+        }
+        self.trees.get(&(tile.level, tile.index))
     }
 
     /// The first `width` hashes of a tile.
@@ -217,19 +300,20 @@ fn present(nodes: u64, index: u64) -> Option<u64> {
     nodes.checked_sub(before).filter(|w| *w > 0).map(|w| w.min(FULL))
 }
 
-/// The sizes were checked before, so whatever fails is the store's fault.
-fn made(error: MakeError<NodeError<ReadError>>) -> ReadError {
-    match error {
-        MakeError::Nodes(node) => read(node),
-        MakeError::IndexBeyondSize | MakeError::Shrinks => ReadError::Order,
+/// A tile that is in no memory.
+struct Absent;
+
+impl From<ReadError> for Absent {
+    fn from(_: ReadError) -> Absent {
+        Absent
     }
 }
 
-fn read(error: NodeError<ReadError>) -> ReadError {
+/// The sizes were checked before, so whatever fails is the store's fault.
+fn made(error: MakeError<ReadError>) -> ReadError {
     match error {
-        NodeError::Source(read) => read,
-        NodeError::Length { tile, .. } => ReadError::Damaged(tile.path()),
-        NodeError::Outside => ReadError::Order,
+        MakeError::Nodes(read) => read,
+        MakeError::IndexBeyondSize | MakeError::Shrinks => ReadError::Order,
     }
 }
 

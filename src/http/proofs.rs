@@ -4,7 +4,8 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tlog::{LeafHash, LeafIndex};
+use tlog::proof::InclusionProof;
+use tlog::{Hash, LeafHash, LeafIndex};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Error, Problem};
@@ -59,17 +60,20 @@ pub(super) async fn inclusion(
     if query.size.is_some() && size <= newest && query.index >= size.get() {
         return Err(Error::Parameter(format!("index: a tree of size {} has no entry {}", size.get(), query.index)));
     }
-    let answer = app.blocking(move |engine| {
-        let proof = engine.inclusion(index, size)?;
-        Ok(InclusionAnswer {
-            index: index.get(),
-            size: size.get(),
-            root: engine.root_at(size)?.to_base64(),
-            leaf_hash: base64(LeafHash::of(&engine.entry(index)?).0),
-            hashes: base64_all(&proof.hashes),
-        })
-    });
-    Ok(Json(answer.await?))
+    let answer = |root: Hash, leaf: LeafHash, proof: &InclusionProof| InclusionAnswer {
+        index: index.get(),
+        size: size.get(),
+        root: root.to_base64(),
+        leaf_hash: base64(leaf.0),
+        hashes: base64_all(&proof.hashes),
+    };
+    if let Some((root, leaf, proof)) = app.engine().inclusion_from_memory(index, size) {
+        return Ok(Json(answer(root, leaf, &proof)));
+    }
+    let read =
+        app.blocking(move |engine| Ok((engine.root_at(size)?, engine.leaf(index)?, engine.inclusion(index, size)?)));
+    let (root, leaf, proof) = read.await?;
+    Ok(Json(answer(root, leaf, &proof)))
 }
 
 /// Which two trees.
