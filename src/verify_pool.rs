@@ -15,7 +15,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use scal3::batch::{Plain, VerifyBatch};
-use scal3::verify::{Bound, Signed, Submitted, check_batch};
+use scal3::point::Point;
+use scal3::verify::{Bound, Signed, Unread, check_batch};
 use tokio::sync::oneshot;
 use verifier::{Choice, Engine, EngineError, Judge};
 
@@ -227,9 +228,17 @@ impl Reader {
 
     /// The verdict on each, in their order.
     fn verify(&self, batch: &[Waiting]) -> Vec<Result<Signed, AppendError>> {
+        let unread: Vec<_> = batch.iter().map(|waiting| self.unread(&waiting.opening)).collect();
+        // Their one-time keys are compressed: to read them takes square roots, which are found together.
+        let compressed: Vec<_> = unread.iter().flatten().filter_map(|unread| unread.binding_key().copied()).collect();
+        let mut points = self.engine.points(&compressed).into_iter();
         let (mut refused, mut claimed, mut jobs) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
-        for Waiting { opening, .. } in batch {
-            refused.push(match self.claim(opening) {
+        for unread in unread {
+            let claim = unread.and_then(|unread| {
+                let point = unread.binding_key().and_then(|_| points.next()?.ok());
+                self.claim(unread, point)
+            });
+            refused.push(match claim {
                 Ok(claim) => {
                     if self.recheck.as_ref().is_some_and(Recheck::takes_next) {
                         jobs.push((claimed.len(), claim.job().clone()));
@@ -253,13 +262,17 @@ impl Reader {
         refused.into_iter().map(next).collect()
     }
 
-    /// Parses an opening and finds its keys.
-    fn claim(&self, opening: &[u8]) -> Result<Bound, AppendError> {
+    fn unread(&self, opening: &[u8]) -> Result<Unread, AppendError> {
         let limit = self.opening_bytes;
         if opening.len() > limit {
             return Err(AppendError::Body(BodyRefusal::TooLong { limit }));
         }
-        let submitted = Submitted::parse(opening)?;
+        Ok(Unread::parse(opening)?)
+    }
+
+    /// Parses the record of an opening and finds its keys.
+    fn claim(&self, unread: Unread, binding_key: Option<Point>) -> Result<Bound, AppendError> {
+        let submitted = unread.read(binding_key)?;
         let id = submitted.credential_id();
         let state = self.ledger.credential(&id).map_err(|_| AppendError::Dead)?;
         let state = state.ok_or(AppendError::UnknownCredential(id))?;

@@ -65,6 +65,19 @@ impl Point {
         Ok(Point { affine, bytes: *bytes })
     }
 
+    /// The point with these compressed bytes, for whoever has already found its y (32 bytes, big-endian); none where that is
+    /// not it. It takes no square root.
+    pub fn with_y(bytes: &[u8; 33], y: &[u8; 32]) -> Option<Point> {
+        let ([tag @ (2 | 3), x @ ..], [.., last]) = (bytes, y) else { return None };
+        let mut both = [4; 65];
+        let (_, coordinates) = both.split_at_mut_checked(1)?;
+        let (to_x, to_y) = coordinates.split_at_mut_checked(32)?;
+        to_x.copy_from_slice(x);
+        to_y.copy_from_slice(y);
+        let affine = decode(&both).ok().filter(|_| (tag ^ last) & 1 == 0)?;
+        Some(Point { affine, bytes: *bytes })
+    }
+
     /// Reads the compressed form from a slice.
     ///
     /// # Errors

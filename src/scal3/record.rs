@@ -272,8 +272,17 @@ impl Record {
     /// # Errors
     /// The first fault, in the order of [`RecordError`].
     pub fn parse(profile: Profile, bytes: &[u8]) -> Result<Record, RecordError> {
+        Record::parse_with(profile, bytes, None)
+    }
+
+    /// The same for whoever has read the binding key already; another key is not used.
+    ///
+    /// # Errors
+    /// As [`Record::parse`].
+    pub fn parse_with(profile: Profile, bytes: &[u8], binding_key: Option<Point>) -> Result<Record, RecordError> {
         let cut = Cut::new(profile, bytes).ok_or(RecordError::TooShort)?;
-        let binding_key = Point::from_bytes(cut.binding_key).map_err(RecordError::BindingKey)?;
+        let read = || Point::from_bytes(cut.binding_key).map_err(RecordError::BindingKey);
+        let binding_key = binding_key.filter(|key| key.as_bytes() == cut.binding_key).map_or_else(read, Ok)?;
         profile.challenge().check(cut.c).map_err(RecordError::Challenge)?;
         let z = Scalar::from_bytes(cut.z).map_err(RecordError::Response)?;
         let assertion = match profile {
@@ -296,6 +305,11 @@ impl Record {
             assertion,
             binding_sig,
         })
+    }
+
+    /// The bytes of the binding key in the bytes of a record; none where these are too short.
+    pub fn binding_key_in(profile: Profile, bytes: &[u8]) -> Option<&[u8; Point::LEN]> {
+        Cut::new(profile, bytes).map(|cut| cut.binding_key)
     }
 
     /// The bytes that were parsed.

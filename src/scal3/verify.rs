@@ -31,6 +31,7 @@ use crate::judgement::Common;
 pub use crate::judgement::{Judgement, Rules};
 use crate::metadata::{self, Metadata};
 use crate::opening::{self, Evidence, Opening};
+use crate::point::Point;
 use crate::policy::Operation;
 use crate::record::Record;
 pub use crate::refusal::{CredentialRefusal, EvidenceRefusal, JointRefusal, MetadataRefusal, ParseRefusal, Refusal};
@@ -59,6 +60,50 @@ impl Place {
     }
 }
 
+/// An opening whose record was not yet read, for whoever reads many: the binding keys of all of them can be read together.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    opening: Opening,
+    commitment: Hash,
+}
+
+impl Unread {
+    /// Parses an opening. The record inside stays bytes.
+    ///
+    /// # Errors
+    /// [`Refusal::Parse`].
+    pub fn parse(opening: &[u8]) -> Result<Unread, Refusal> {
+        let parsed = Opening::parse(opening).map_err(ParseRefusal::from)?;
+        Ok(Unread { opening: parsed, commitment: opening::commitment(opening) })
+    }
+
+    /// The compressed binding key of its record; none where that is too short to have one.
+    pub fn binding_key(&self) -> Option<&[u8; Point::LEN]> {
+        Record::binding_key_in(self.opening.profile, &self.opening.record)
+    }
+
+    /// Parses the record in it. `binding_key` is its binding key, if somebody has read it before; another key is not used.
+    ///
+    /// # Errors
+    /// [`Refusal::Parse`].
+    pub fn read(self, binding_key: Option<Point>) -> Result<Submitted, Refusal> {
+        Ok(self.submitted(binding_key)?)
+    }
+
+    fn submitted(self, binding_key: Option<Point>) -> Result<Submitted, ParseRefusal> {
+        let Unread { opening, commitment } = self;
+        let record = Record::parse_with(opening.profile, &opening.record, binding_key)?;
+        let metadata = record.metadata();
+        let size = TreeSize::new(metadata.seen_size).map_err(|_| ParseRefusal::SeenSize)?;
+        let seen = TreeHead { size, root: metadata.seen_root };
+        // Rules read the shown fields, so they must be the ones that were signed.
+        if opening.shown.id(&metadata.class)? != *record.instruction_id() {
+            return Err(ParseRefusal::OtherInstruction);
+        }
+        Ok(Submitted { opening, record, seen, commitment })
+    }
+}
+
 /// An opening that parses: its record is well-formed, and its fields are those of the instruction
 /// that the record names. Nothing is said yet about signatures.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,20 +120,7 @@ impl Submitted {
     /// # Errors
     /// [`Refusal::Parse`].
     pub fn parse(opening: &[u8]) -> Result<Submitted, Refusal> {
-        Ok(Submitted::read(opening)?)
-    }
-
-    fn read(bytes: &[u8]) -> Result<Submitted, ParseRefusal> {
-        let opening = Opening::parse(bytes)?;
-        let record = Record::parse(opening.profile, &opening.record)?;
-        let metadata = record.metadata();
-        let size = TreeSize::new(metadata.seen_size).map_err(|_| ParseRefusal::SeenSize)?;
-        let seen = TreeHead { size, root: metadata.seen_root };
-        // Rules read the shown fields, so they must be the ones that were signed.
-        if opening.shown.id(&metadata.class)? != *record.instruction_id() {
-            return Err(ParseRefusal::OtherInstruction);
-        }
-        Ok(Submitted { opening, record, seen, commitment: opening::commitment(bytes) })
+        Unread::parse(opening)?.read(None)
     }
 
     /// The log metadata. Signed by nobody as yet.

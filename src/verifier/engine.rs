@@ -12,6 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use scal3::batch::{Job, Verdict, VerifyBatch};
+use scal3::point::{EncodingError, Point};
 
 use crate::portable::Portable;
 use crate::self_test::{self, WrongAnswer};
@@ -122,6 +123,19 @@ impl Engine {
         }
     }
 
+    /// Reads many compressed points: for each what [`Point::from_bytes`] gives, which computes a square root for every one. The
+    /// vector engine finds eight at a time, and the curve library checks them.
+    pub fn points(&self, compressed: &[[u8; Point::LEN]]) -> Vec<Result<Point, EncodingError>> {
+        let found = match &self.kind {
+            Kind::Portable(_) => vec![None; compressed.len()],
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vector(vector) => vector.points(compressed),
+        };
+        let read =
+            |(found, bytes): (Option<Point>, &[u8; Point::LEN])| found.map_or_else(|| Point::from_bytes(bytes), Ok);
+        found.into_iter().zip(compressed).map(read).collect()
+    }
+
     /// Why the vector engine does not run although it was not ruled out. None when the engine that was asked for runs, or the
     /// vector engine.
     pub fn fallback(&self) -> Option<Fallback> {
@@ -193,6 +207,55 @@ mod tests {
     fn an_engine_is_shared_between_threads() {
         fn shared<T: Send + Sync>() {}
         shared::<Engine>();
+    }
+
+    #[test]
+    fn points_are_those_that_the_curve_library_reads() {
+        use sha2::{Digest as _, Sha256};
+        let prime = "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff";
+        let prime = scal3::Hash::from_hex(prime).expect("hex").0;
+        let mut around = [prime; 4];
+        around[0][31] -= 1;
+        around[1][31] -= 2;
+        around[2] = [0xff; 32];
+        let drawn = (0..600u32).map(|i| <[u8; 32]>::from(Sha256::digest(i.to_be_bytes())));
+        let mut compressed = Vec::new();
+        for (at, x) in around.into_iter().chain([[0; 32]]).chain(drawn).enumerate() {
+            for tag in if at % 7 == 0 { 0..6 } else { 2..4 } {
+                let mut bytes = [tag; Point::LEN];
+                bytes[1..].copy_from_slice(&x);
+                compressed.push(bytes);
+            }
+        }
+        let plain: Vec<_> = compressed.iter().map(Point::from_bytes).collect();
+        let found = plain.iter().filter(|point| point.is_ok()).count();
+        assert!((400..800).contains(&found), "{found} of {}", plain.len());
+        for choice in [Choice::Auto, Choice::Portable] {
+            let engine = Engine::new(choice).expect("an engine");
+            for length in [0, 1, 8, 9, compressed.len()] {
+                let read = engine.points(&compressed[..length]);
+                assert_eq!(read, plain[..length], "{} of {length}", engine.name());
+                let coordinates = |point: &Result<Point, _>| point.as_ref().ok().map(Point::coordinates);
+                assert!(read.iter().map(coordinates).eq(plain[..length].iter().map(coordinates)));
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_vector_engine_finds_every_point_itself() {
+        use sha2::{Digest as _, Sha256};
+        let Ok(vector) = Vector::new(0) else { return };
+        let drawn = (0..200u32).map(|i| <[u8; 32]>::from(Sha256::digest(i.to_be_bytes())));
+        let compressed: Vec<[u8; Point::LEN]> = drawn
+            .map(|x| {
+                let mut bytes = [2 + (x[0] & 1); Point::LEN];
+                bytes[1..].copy_from_slice(&x);
+                bytes
+            })
+            .collect();
+        let plain: Vec<_> = compressed.iter().map(|bytes| Point::from_bytes(bytes).ok()).collect();
+        assert_eq!(vector.points(&compressed), plain);
     }
 
     #[test]

@@ -73,6 +73,13 @@ fn a_point_has_one_spelling() {
     let y = "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
     let point = Point::parse(&hex::decode(format!("03{base}")).unwrap()).unwrap();
     assert_eq!(hex::encode(point.coordinates().1), y);
+    let whole = |y: &str| Point::with_y(point.as_bytes(), &hex::decode(y).unwrap().try_into().unwrap());
+    assert_eq!(whole(y).map(|found| found.coordinates()), Some(point.coordinates()));
+    // −y belongs to the other point with this x; a number beyond p, or any other, to none.
+    let opposite = "b01cbd1c01e58065711814b583f061e9d431cca994cea1313449bf97c840ae0a";
+    for wrong in [opposite, &"ff".repeat(32), &"00".repeat(32)] {
+        assert_eq!(whole(wrong), None, "{wrong}");
+    }
 
     for (encoded, error) in [
         (format!("05{base}"), EncodingError::PointTag),

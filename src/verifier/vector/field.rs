@@ -157,6 +157,31 @@ impl<const A: u32> Element<A> {
         high.square_times(2).times(x1).carry()
     }
 
+    /// A square root a^((p+1)/4), where there is one.
+    #[target_feature(enable = "avx512ifma")]
+    pub fn root(&self) -> Element<2> {
+        const { assert!(A <= 4) };
+        // (p + 1)/4 = (2³² − 1)·2²²² + 2¹⁹⁰ + 2⁹⁴. The names are those of `invert`.
+        let x1 = self;
+        let x2: Element<2> = x1.square_times(1).times(x1).carry();
+        let x4: Element<2> = x2.square_times(2).times(&x2).carry();
+        let x8: Element<2> = x4.square_times(4).times(&x4).carry();
+        let x16: Element<2> = x8.square_times(8).times(&x8).carry();
+        let x32: Element<2> = x16.square_times(16).times(&x16).carry();
+        let high: Element<2> = x32.square_times(32).times(x1).carry();
+        let high: Element<2> = high.square_times(96).times(x1).carry();
+        high.square_times(94)
+    }
+
+    /// The lanes whose number in 0..p is odd.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub fn odd_lanes(&self) -> __mmask8 {
+        const { assert!(A <= 16) };
+        let [lowest, ..] = self.leave();
+        !_mm512_testn_epi64_mask(lowest, _mm512_set1_epi64(1))
+    }
+
     /// The lanes of `other` where the mask has a one, the lanes of `self` elsewhere.
     #[target_feature(enable = "avx512ifma")]
     #[inline]

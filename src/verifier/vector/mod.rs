@@ -23,6 +23,7 @@ use scal3::point::Point;
 
 use crate::questions::{Part, Questions, Solution};
 use key_tables::KeyTables;
+use lanes::{LANES, Row};
 use solve::Lane;
 
 /// How many jobs are worked on together: their 192 equations are 24 groups.
@@ -69,6 +70,25 @@ impl Vector {
         // SAFETY: as above, for `known_keys`.
         let tables = unsafe { table::known_keys(keys) };
         self.tables.insert(keys, tables);
+    }
+
+    /// For each compressed point one with its bytes, or none: where there is none, and where this arithmetic does not find it.
+    pub fn points(&self, compressed: &[[u8; Point::LEN]]) -> Vec<Option<Point>> {
+        let mut points = Vec::with_capacity(compressed.len());
+        for group in compressed.chunks(LANES) {
+            let mut rows = [Row::ZERO; LANES];
+            let mut odd = 0;
+            for (lane, [tag, x @ ..]) in group.iter().enumerate() {
+                rows[lane] = table::row(x, &[0; 32]);
+                odd |= (tag & 1) << lane;
+            }
+            // SAFETY: as for `solve`, for `decompress`.
+            let rows = unsafe { point::decompress(&rows, odd) };
+            // The curve library has the last word, on x, y and the curve.
+            let point = |(bytes, row): (&[u8; Point::LEN], &Row)| Point::with_y(bytes, &table::coordinates(row).1);
+            points.extend(group.iter().zip(&rows).map(point));
+        }
+        points
     }
 
     fn verify_block(&self, jobs: &[Job], verdicts: &mut Vec<Verdict>) {

@@ -122,6 +122,20 @@ pub struct Normal {
     pub missing: __mmask8,
 }
 
+/// The y of the points with these x (the first four words of each row) whose y is odd where the mask has a one, even elsewhere:
+/// the words of it, in the last four. Where no point has that x, or the row had no number below p, it is anything.
+#[target_feature(enable = "avx512ifma")]
+pub fn decompress(rows: &[Row; LANES], odd: __mmask8) -> [Row; LANES] {
+    let Affine { x, .. } = enter(rows);
+    let xx: Element<2> = x.square().carry();
+    let xx_minus_three: Element<5> = xx.sum().minus(Element::<1>::one().sum().triple::<3>()).carry();
+    let right: Element<3> = x.times::<5, 2>(&xx_minus_three).plus(Element::<1>::b().sum()).carry();
+    let y = right.root();
+    let y = y.negate_where(y.odd_lanes() ^ odd);
+    let ([x0, x1, x2, x3], [y0, y1, y2, y3]) = (x.leave(), y.leave());
+    stored(transpose([x0, x1, x2, x3, y0, y1, y2, y3]))
+}
+
 /// Brings many to affine coordinates with one inversion.
 #[target_feature(enable = "avx512ifma")]
 pub fn normalize(points: &[Jacobian]) -> Vec<Normal> {

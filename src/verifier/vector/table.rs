@@ -168,7 +168,8 @@ fn written(point: &ProjectivePoint) -> Row {
     row(&point.x().into(), &point.y().into())
 }
 
-fn row(x: &[u8; 32], y: &[u8; 32]) -> Row {
+/// Coordinates as they are written, in a row.
+pub fn row(x: &[u8; 32], y: &[u8; 32]) -> Row {
     let mut row = Row::ZERO;
     let bytes = x.chunks_exact(8).rev().chain(y.chunks_exact(8).rev());
     for (word, bytes) in row.0.iter_mut().zip(bytes) {
