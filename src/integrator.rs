@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! committed rounds ─► evidence, erasures ─► bundles, tiles, synced ─► sign ─► high-water file ─► integrated
-//!                                            └─► view ─► now and then: snapshot, old journal segments dropped
+//!                                            └─► (many rounds at once, or when nothing waits) view
+//!                                                now and then: view, snapshot, old journal segments dropped
 //! ```
 //!
 //! Everything here can be done again from the journal, and is, after a crash. So the only thing that matters is the
@@ -26,6 +27,7 @@ use crate::history::{FULL, History, RightEdge};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::progress::{Fault, Progress, SignedHead};
+use crate::record::Record;
 use crate::round::Tip;
 use crate::sequencer::Committed;
 use crate::signers::Signers;
@@ -35,6 +37,19 @@ use crate::store::view::{self, ViewError};
 
 /// How long to wait before a write is tried again that a full disk has refused.
 const FULL_DISK: Duration = Duration::from_millis(200);
+
+/// How many changes go to the view at once, while rounds come without a pause. It is an index of what is true elsewhere, and the
+/// ledger answers for what it does not have yet; the more it is given at once, the fewer of its pages it writes twice.
+const CHANGES: usize = 16_384;
+
+/// How many bytes of rounds wait for it at most.
+const LAG_BYTES: u64 = 16 << 20;
+
+/// How long they wait at most.
+const LAG: Duration = Duration::from_millis(500);
+
+/// How long nothing has come when the view is given what there is.
+const REST: Duration = Duration::from_millis(20);
 
 /// How many entries' evidence may wait for its sync: files that are full and not synced are open.
 const UNSYNCED: u64 = 16 * FULL;
@@ -55,6 +70,10 @@ pub struct Integrator {
     edge: RightEdge,
     /// What the next snapshot will say.
     memory: Memory,
+    /// Rounds that are readable and not yet in the view.
+    unapplied: Vec<Arc<Record>>,
+    /// Since when there is one.
+    lags_since: Option<Instant>,
     /// Journal bytes since the last one.
     since_snapshot: u64,
     /// Entries since the evidence was synced.
@@ -95,6 +114,8 @@ impl Integrator {
             snapshot_every_bytes: config.pace.snapshot_every_bytes,
             edge,
             memory,
+            unapplied: Vec::new(),
+            lags_since: None,
             since_snapshot: 0,
             unsynced: 0,
             waiting: Arc::default(),
@@ -136,7 +157,7 @@ impl Integrator {
 
     fn work(&mut self, rounds: &Receiver<Arc<Committed>>, origin: &Origin, progress: &Progress) -> Result<(), Fault> {
         let mut signed_at: Option<Instant> = None;
-        while let Some(batch) = self.gather(rounds, signed_at) {
+        while let Some(batch) = self.gather(rounds, signed_at)? {
             if progress.is_dead() {
                 return Ok(());
             }
@@ -145,6 +166,9 @@ impl Integrator {
             progress.integrated(self.sign(origin)?);
             signed_at = Some(Instant::now());
             self.publish_if_alone(progress)?;
+            if self.lags() {
+                self.apply()?;
+            }
             if self.since_snapshot >= self.snapshot_every_bytes {
                 self.snapshot()?;
             }
@@ -168,14 +192,26 @@ impl Integrator {
     }
 
     /// Takes all rounds that wait; when the last head is too young, those that come until it is old enough.
-    fn gather(&self, rounds: &Receiver<Arc<Committed>>, signed_at: Option<Instant>) -> Option<Vec<Arc<Committed>>> {
-        let mut batch = vec![rounds.recv().ok()?];
+    fn gather(
+        &mut self,
+        rounds: &Receiver<Arc<Committed>>,
+        signed_at: Option<Instant>,
+    ) -> Result<Option<Vec<Arc<Committed>>>, Fault> {
+        let first = match rounds.recv_timeout(REST) {
+            Err(RecvTimeoutError::Timeout) => {
+                self.apply_at_rest()?;
+                rounds.recv().ok()
+            }
+            first => first.ok(),
+        };
+        let Some(first) = first else { return Ok(None) };
+        let mut batch = vec![first];
         let due = signed_at.map(|at| at + self.interval);
         loop {
             let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
             match rounds.recv_timeout(wait) {
                 Ok(round) => batch.push(round),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Some(batch),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(Some(batch)),
             }
         }
     }
@@ -198,8 +234,9 @@ impl Integrator {
         self.edge.head = record.head;
         self.edge.tiles = last.partial.clone();
         self.history.advance(self.edge.clone());
-        self.apply(rounds)?;
-        self.ledger.applied(record.round);
+        self.ledger.integrated(record.round);
+        self.unapplied.extend(rounds.iter().map(|round| Arc::clone(&round.record)));
+        self.lags_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
@@ -264,15 +301,59 @@ impl Integrator {
         objects.prune().map(|_| ()).map_err(failed)
     }
 
-    fn apply(&self, rounds: &[Arc<Committed>]) -> Result<(), Fault> {
-        let failed = |e: ViewError| Fault::storage("writing the view", e);
-        let applied = self.folder.view.applied_round().map_err(failed)?;
-        let rounds = rounds.iter().filter(|r| applied.is_none_or(|applied| r.record.round > applied));
-        let Some(last) = rounds.clone().next_back() else { return Ok(()) };
-        let changes = rounds.flat_map(|r| &r.record.changes);
-        let writes: Vec<view::Write<'_>> = changes.map(|c| (c.key.as_slice(), Some(c.value.as_slice()))).collect();
+    /// Whether so much waits for the view, or for so long, that it must have it.
+    fn lags(&self) -> bool {
+        let changes = |record: &Arc<Record>| record.changes.len();
+        self.lags_since.is_some_and(|since| since.elapsed() >= LAG)
+            || self.unapplied.iter().map(changes).sum::<usize>() >= CHANGES
+            || self.unapplied.iter().map(|record| record.bytes()).sum::<u64>() >= LAG_BYTES
+    }
+
+    /// Gives the view what is readable and not yet in it.
+    pub fn apply(&mut self) -> Result<(), Fault> {
         // Where the view's library itself has met a full disk, nobody knows what it has written: that is not waited for.
-        self.patiently(|| self.folder.view.apply(last.record.round, &writes), ViewError::is_full).map_err(failed)
+        let given = self.patiently(|| self.give(), ViewError::is_full);
+        self.given(given.map_err(|e| Fault::storage("writing the view", e))?);
+        Ok(())
+    }
+
+    /// The same where nothing else is to be done, but waits for no room: a log may be stopped while its disk is full.
+    fn apply_at_rest(&mut self) -> Result<(), Fault> {
+        match self.give() {
+            Err(full) if full.is_full() => {}
+            given => self.given(given.map_err(|e| Fault::storage("writing the view", e))?),
+        }
+        Ok(())
+    }
+
+    /// Writes what waits for the view, and gives the last round of it.
+    fn give(&self) -> Result<Option<u64>, ViewError> {
+        let Some(last) = self.unapplied.last().map(|record| record.round) else { return Ok(None) };
+        let applied = self.folder.view.applied_round()?;
+        if applied.is_some_and(|applied| last <= applied) {
+            return Ok(Some(last));
+        }
+        let rounds = self.unapplied.iter().filter(|record| applied.is_none_or(|applied| record.round > applied));
+        // Of what changed more than once the last counts, and in order neighbours come to one page.
+        let mut changes: Vec<(&[u8], usize, &[u8])> = rounds
+            .flat_map(|record| &record.changes)
+            .enumerate()
+            .map(|(at, change)| (change.key.as_slice(), usize::MAX - at, change.value.as_slice()))
+            .collect();
+        changes.sort_unstable_by_key(|(key, at, _)| (*key, *at));
+        changes.dedup_by_key(|(key, _, _)| *key);
+        let writes: Vec<view::Write<'_>> = changes.iter().map(|(key, _, value)| (*key, Some(*value))).collect();
+        self.folder.view.apply(last, &writes)?;
+        Ok(Some(last))
+    }
+
+    /// The view has the rounds up to this one.
+    fn given(&mut self, last: Option<u64>) {
+        if let Some(last) = last {
+            self.unapplied.clear();
+            self.lags_since = None;
+            self.ledger.applied(last);
+        }
     }
 
     /// Signs the head of what is readable now. The high-water file has it before anyone else.
@@ -313,12 +394,13 @@ impl Integrator {
     /// On a full disk there is none: the journal stays as long as it must, and the next one comes later.
     pub fn snapshot(&mut self) -> Result<(), Fault> {
         let Some(round) = self.memory.tip.next.checked_sub(1) else { return Ok(()) };
-        match self.folder.view.flush() {
+        // The journal is to forget these rounds.
+        match self.give().and_then(|last| self.folder.view.flush().map(|()| last)) {
             Err(full) if full.is_full() => {
                 tracing::warn!(error = %full, "no room for a snapshot; the journal keeps what it would hold");
                 return Ok(());
             }
-            flushed => flushed.map_err(|e| Fault::storage("flushing the view", e))?,
+            flushed => self.given(flushed.map_err(|e| Fault::storage("flushing the view", e))?),
         }
         let written =
             self.folder.evidence.sync().and_then(|_| self.folder.snapshots.write(round, &self.memory.to_bytes()));

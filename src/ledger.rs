@@ -8,10 +8,10 @@
 //! that a committed round is in neither place, not for a moment: the overlay takes a round before its waiters are
 //! answered, and lets go of it only after the view has it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use scal3::credential::{Credential, CredentialError};
+use scal3::credential::Credential;
 use scal3::genesis::Genesis;
 use scal3::keys::Keys;
 use scal3::policy::InForce;
@@ -20,6 +20,8 @@ use tlog::Hash;
 use tlog::tree::LeafIndex;
 
 use crate::lately::Lately;
+use crate::memory;
+use crate::record::Record;
 use crate::sequencer::Committed;
 use crate::store::view::{View, ViewError};
 use crate::submission::{AppendError, CredentialRefusal};
@@ -31,8 +33,10 @@ pub enum Key {
     IndexKey(Hash),
     /// An authorisation, by its name (`scal3::record::authorisation_key`); its value is the index of its entry.
     Authorisation(Hash),
-    /// A credential; its value is its [`CredentialState`].
+    /// A credential; its value is what entries can change in its [`CredentialState`].
     Credential(Hash),
+    /// A credential; its value is the credential itself, which never changes.
+    Issued(Hash),
     /// Somebody who has credentials; its value is their ids, in the order of their issue.
     Subject(Hash),
     /// An enrolment; its value is the index of the entry that issued its one credential.
@@ -62,6 +66,7 @@ impl Key {
             Key::IndexKey(hash) => [&b"k"[..], &hash.0].concat(),
             Key::Authorisation(hash) => [&b"a"[..], &hash.0].concat(),
             Key::Credential(hash) => [&b"c"[..], &hash.0].concat(),
+            Key::Issued(hash) => [&b"d"[..], &hash.0].concat(),
             Key::Subject(hash) => [&b"s"[..], &hash.0].concat(),
             Key::Enrolment(hash) => [&b"n"[..], &hash.0].concat(),
             Key::Kept(hash) => [&b"p"[..], &hash.0].concat(),
@@ -118,14 +123,22 @@ pub trait Lookup {
 
     /// A credential as it stands.
     fn credential(&self, id: &Hash) -> Result<Option<CredentialState>, ViewError> {
-        let Some(found) = self.get(&Key::Credential(*id))? else { return Ok(None) };
-        let state = CredentialState::from_own_store_with(&found, |bytes| self.read_credential(bytes));
-        state.map(Some).map_err(|_| ViewError::Damaged("a credential's state"))
+        self.read_credential(id)
     }
 
-    /// A credential from its bytes in the state.
-    fn read_credential(&self, bytes: &[u8]) -> Result<Arc<Credential>, CredentialError> {
-        Credential::from_own_store(bytes).map(Arc::new)
+    /// The same, read from its bytes.
+    fn read_credential(&self, id: &Hash) -> Result<Option<CredentialState>, ViewError> {
+        let Some(changing) = self.get(&Key::Credential(*id))? else { return Ok(None) };
+        let damaged = ViewError::Damaged("a credential's state");
+        let Some(issued) = self.get(&Key::Issued(*id))? else { return Err(damaged) };
+        let credential = Credential::from_own_store(&issued).map(Arc::new);
+        let state = credential.ok().and_then(|known| CredentialState::from_own_parts(known, &changing).ok());
+        state.map(Some).ok_or(damaged)
+    }
+
+    /// Whether there is a [`Key::Residue`] of that credential.
+    fn has_residue(&self, id: &Hash) -> Result<bool, ViewError> {
+        Ok(self.get(&Key::Residue(*id))?.is_some())
     }
 }
 
@@ -208,51 +221,75 @@ impl Standing {
     }
 }
 
-/// How many credentials are kept parsed, in each of two generations.
-const CREDENTIALS: usize = 8192;
+/// How many credentials' states are kept as they are computed with, in each of two generations.
+const STATES: usize = 8192;
 
 /// The state of one log.
 pub struct Ledger {
     view: Arc<dyn View>,
     overlay: RwLock<Overlay>,
-    /// Those that were read lately, by their bytes. To read one takes two square roots, longer than to verify a signature in
-    /// a batch, and each record needs its credential twice.
-    credentials: Lately<Box<[u8]>, Arc<Credential>>,
+    /// Of credentials that were asked for lately, what overlay and view say of them. To read one from its bytes takes two
+    /// square roots, longer than to verify a signature in a batch, and each record needs its credential twice.
+    states: Lately<Hash, CredentialState>,
+    /// The credentials that have left a residue; read from the view when one is asked about first.
+    residues: OnceLock<RwLock<HashSet<Hash>>>,
 }
 
 /// What the committed rounds say that the view does not say yet.
 #[derive(Default)]
 struct Overlay {
+    /// Those that are not yet readable.
     rounds: VecDeque<Arc<Committed>>,
-    changed: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
+    /// Those that are not yet in the view.
+    records: VecDeque<Arc<Record>>,
+    changed: HashMap<Vec<u8>, (u64, Vec<u8>)>,
+    /// How many rounds were committed here.
+    commits: u64,
 }
 
 impl Ledger {
     /// The state as the view has it.
     pub fn new(view: Arc<dyn View>) -> Ledger {
-        Ledger { view, overlay: RwLock::default(), credentials: Lately::of(CREDENTIALS) }
+        let residues = OnceLock::new();
+        Ledger { view, overlay: RwLock::default(), states: Lately::of(STATES), residues }
     }
 
-    /// A round has been committed: from now on it is part of the state.
-    pub fn commit(&self, round: Arc<Committed>) {
+    /// A round has been committed: from now on it is part of the state. `states` are those of the credentials it changes.
+    pub fn commit(&self, round: Arc<Committed>, states: Vec<CredentialState>) {
         let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
+        overlay.commits += 1;
         for change in &round.record.changes {
             overlay.changed.insert(change.key.clone(), (round.record.round, change.value.clone()));
+            if let (Some(id), Some(residues)) = (memory::residue_of(change), self.residues.get()) {
+                residues.write().unwrap_or_else(PoisonError::into_inner).insert(id);
+            }
         }
+        for state in states {
+            self.states.add(state.credential().id(), state, 1);
+        }
+        overlay.records.push_back(Arc::clone(&round.record));
         overlay.rounds.push_back(round);
+    }
+
+    /// Every round up to this one is in bundles and evidence.
+    pub fn integrated(&self, upto: u64) {
+        let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
+        while overlay.rounds.front().is_some_and(|round| round.record.round <= upto) {
+            overlay.rounds.pop_front();
+        }
     }
 
     /// The view has every round up to this one: the overlay lets go of them.
     pub fn applied(&self, upto: u64) {
         let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
-        while let Some(round) = overlay.rounds.front().filter(|r| r.record.round <= upto).cloned() {
-            for change in &round.record.changes {
+        while let Some(record) = overlay.records.front().filter(|record| record.round <= upto).cloned() {
+            for change in &record.changes {
                 // A later round may have changed the same name; its value stays until that round is applied.
                 if overlay.changed.get(&change.key).is_some_and(|(by, _)| *by <= upto) {
                     overlay.changed.remove(&change.key);
                 }
             }
-            overlay.rounds.pop_front();
+            overlay.records.pop_front();
         }
     }
 
@@ -265,6 +302,23 @@ impl Ledger {
     /// The view beneath.
     pub fn view(&self) -> &Arc<dyn View> {
         &self.view
+    }
+
+    fn commits(&self) -> u64 {
+        self.overlay.read().unwrap_or_else(PoisonError::into_inner).commits
+    }
+
+    /// Reads which credentials have left a residue. Nobody commits meanwhile: only the one who does asks.
+    fn read_residues(&self) -> Result<&RwLock<HashSet<Hash>>, ViewError> {
+        if let Some(known) = self.residues.get() {
+            return Ok(known);
+        }
+        let mut found = HashSet::new();
+        self.view
+            .scan(b"r", &mut |key, _| found.extend(key.get(1..).and_then(|id| Some(Hash(id.try_into().ok()?)))))?;
+        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        found.extend(overlay.records.iter().flat_map(|record| &record.changes).filter_map(memory::residue_of));
+        Ok(self.residues.get_or_init(|| RwLock::new(found)))
     }
 }
 
@@ -279,12 +333,21 @@ impl Lookup for Ledger {
         recent.map_or_else(|| self.view.get(&key), |value| Ok(Some(value)))
     }
 
-    fn read_credential(&self, bytes: &[u8]) -> Result<Arc<Credential>, CredentialError> {
-        if let Some(known) = self.credentials.get(bytes) {
-            return Ok(known);
+    fn credential(&self, id: &Hash) -> Result<Option<CredentialState>, ViewError> {
+        if let Some(known) = self.states.get(id) {
+            return Ok(Some(known));
         }
-        let credential = Arc::new(Credential::from_own_store(bytes)?);
-        self.credentials.add(bytes.into(), Arc::clone(&credential), 1);
-        Ok(credential)
+        let before = self.commits();
+        let Some(state) = self.read_credential(id)? else { return Ok(None) };
+        // With this lock held no round is committed: what was read is still what the log says, or it is not kept.
+        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        if overlay.commits == before {
+            self.states.add(*id, state.clone(), 1);
+        }
+        Ok(Some(state))
+    }
+
+    fn has_residue(&self, id: &Hash) -> Result<bool, ViewError> {
+        Ok(self.read_residues()?.read().unwrap_or_else(PoisonError::into_inner).contains(id))
     }
 }

@@ -254,7 +254,8 @@ impl Filling<'_> {
     fn credential(&mut self, id: &Hash, state: &CredentialState) -> Result<(), RebuildError> {
         let claims = state.credential().claims();
         self.people.entry(claims.subject).or_default().push((state.issued_at(), *id));
-        self.put(&Key::Credential(*id), state.to_bytes())?;
+        self.put(&Key::Credential(*id), state.changing_to_bytes())?;
+        self.put(&Key::Issued(*id), state.credential().as_bytes().to_vec())?;
         self.put(&Key::Enrolment(claims.enrolment_id), write_index(index_of(state.issued_at())?))
     }
 

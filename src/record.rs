@@ -1,7 +1,7 @@
 //! Round records: a round as the journal holds it.
 //!
 //! ```text
-//! payload = 1: u8 ‖ first u64 ‖ time_ms u64
+//! payload = 2: u8 ‖ first u64 ‖ time_ms u64
 //!         ‖ n: u32 ‖ n × (length u32 ‖ entry) ‖ n × (length u32 ‖ sealed opening; length 0 = none)
 //!         ‖ n: u32 ‖ n × (length u32 ‖ key ‖ length u32 ‖ value)        changes of the state
 //!         ‖ n: u32 ‖ n × index u64                                      openings erased
@@ -17,7 +17,7 @@ use tlog::tree::{LeafIndex, TreeHead, TreeSize};
 
 use crate::ledger::Change;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A round as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,16 +99,44 @@ impl Record {
 
     /// Reads the payload of that round.
     pub fn parse(round: u64, payload: &[u8]) -> Result<Record, RecordError> {
+        Stored::parse(round, payload).map(|stored| stored.to_record())
+    }
+}
+
+/// A round as it is read, in the bytes that hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// Its number.
+    pub round: u64,
+    /// The index of its first entry.
+    pub first: u64,
+    /// Its time.
+    pub time_ms: u64,
+    /// Its entries.
+    pub entries: Vec<&'a [u8]>,
+    /// The sealed openings; empty for an entry that has none.
+    pub sealed: Vec<&'a [u8]>,
+    /// What it changes in the state: names and values.
+    pub changes: Vec<(&'a [u8], &'a [u8])>,
+    /// The openings it erases.
+    pub erased: Vec<u64>,
+    /// The tree after it.
+    pub head: TreeHead,
+}
+
+impl<'a> Stored<'a> {
+    /// Reads the payload of that round.
+    pub fn parse(round: u64, payload: &'a [u8]) -> Result<Stored<'a>, RecordError> {
         let mut rest = Reader { round, rest: payload };
         if rest.take(1)? != [VERSION] {
             return Err(rest.wrong("version"));
         }
         let (first, time_ms) = (rest.number()?, rest.number()?);
         let count = rest.count()?;
-        let entries = rest.many(count, |r| Ok(r.bytes()?.to_vec()))?;
-        let sealed = rest.many(count, |r| Ok(Some(r.bytes()?.to_vec()).filter(|s| !s.is_empty())))?;
+        let entries = rest.many(count, Reader::bytes)?;
+        let sealed = rest.many(count, Reader::bytes)?;
         let count = rest.count()?;
-        let changes = rest.many(count, |r| Ok(Change { key: r.bytes()?.to_vec(), value: r.bytes()?.to_vec() }))?;
+        let changes = rest.many(count, |r| Ok((r.bytes()?, r.bytes()?)))?;
         let count = rest.count()?;
         let erased = rest.many(count, Reader::number)?;
         let size = TreeSize::new(rest.number()?).map_err(|_| rest.wrong("size"))?;
@@ -117,7 +145,21 @@ impl Record {
             return Err(rest.wrong("trailing bytes"));
         }
         let head = TreeHead { size, root };
-        Ok(Record { round, first, time_ms, entries, sealed, changes, erased, head })
+        Ok(Stored { round, first, time_ms, entries, sealed, changes, erased, head })
+    }
+
+    fn to_record(&self) -> Record {
+        let change = |(key, value): &(&[u8], &[u8])| Change { key: key.to_vec(), value: value.to_vec() };
+        Record {
+            round: self.round,
+            first: self.first,
+            time_ms: self.time_ms,
+            entries: self.entries.iter().map(|entry| entry.to_vec()).collect(),
+            sealed: self.sealed.iter().map(|sealed| Some(sealed.to_vec()).filter(|s| !s.is_empty())).collect(),
+            changes: self.changes.iter().map(change).collect(),
+            erased: self.erased.clone(),
+            head: self.head,
+        }
     }
 }
 

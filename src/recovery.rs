@@ -452,9 +452,11 @@ fn apply_tail(tail: Vec<Record>, edge: &mut Edge, integrator: &mut Integrator) -
             // Of the partial tiles only those after the last round of a step are ever read.
             let ends = bytes >= STEP || tail.peek().is_none();
             let partial = if ends { edge.partial() } else { Vec::new() };
+            let record = Arc::new(record);
             rounds.push(Arc::new(Committed { record, full: edge.take_full(), partial, permits: Vec::new() }));
         }
         integrator.integrate(&rounds, Write::Anew)?;
+        integrator.apply()?;
     }
     Ok(())
 }

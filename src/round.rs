@@ -12,10 +12,9 @@
 //! two submissions that race for one index key, one sequence number or one authorisation meet here, and one wins (I-6).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use scal3::cbor::Value;
-use scal3::credential::{Credential, CredentialError};
+use scal3::credential::Credential;
 use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
 use scal3::event::Event;
@@ -178,6 +177,8 @@ pub struct Round {
     pub entries: Vec<Planned>,
     /// What it changes in the state.
     pub changes: Vec<Change>,
+    /// The credentials of which it changes something, as they stand after it.
+    pub states: Vec<CredentialState>,
     /// The openings it erases.
     pub erased: Vec<LeafIndex>,
     /// The tree after it.
@@ -244,7 +245,8 @@ pub fn plan(
         first: tip.frontier.size().get(),
         time_ms: now_ms.max(tip.time_ms),
         changed: BTreeMap::new(),
-        entries: Vec::new(),
+        states: BTreeMap::new(),
+        entries: Vec::with_capacity(waiting.len()),
         erased: Vec::new(),
     };
     let mut outcomes = Vec::with_capacity(waiting.len());
@@ -259,12 +261,14 @@ pub fn plan(
     for planned in &draft.entries {
         frontier.push(planned.leaf).map_err(|_| PlanError::TreeFull)?;
     }
+    let states = draft.settle();
     Ok(Round {
         number: tip.next,
         first: draft.first,
         time_ms: draft.time_ms,
         entries: draft.entries,
         changes: draft.changed.into_iter().map(|(key, value)| Change::new(&key, value)).collect(),
+        states,
         erased: draft.erased,
         frontier,
         outcomes,
@@ -280,6 +284,8 @@ struct Draft<'a> {
     first: u64,
     time_ms: u64,
     changed: BTreeMap<Key, Vec<u8>>,
+    /// The credentials that are changed, each with whether it has a residue. They become bytes once, at the end.
+    states: BTreeMap<Hash, (CredentialState, bool)>,
     entries: Vec<Planned>,
     erased: Vec<LeafIndex>,
 }
@@ -315,8 +321,18 @@ impl Lookup for Draft<'_> {
         }
     }
 
-    fn read_credential(&self, bytes: &[u8]) -> Result<Arc<Credential>, CredentialError> {
-        self.state.read_credential(bytes)
+    fn credential(&self, id: &Hash) -> Result<Option<CredentialState>, ViewError> {
+        match self.states.get(id) {
+            Some((state, _)) => Ok(Some(state.clone())),
+            None => self.state.credential(id),
+        }
+    }
+
+    fn has_residue(&self, id: &Hash) -> Result<bool, ViewError> {
+        match self.states.get(id) {
+            Some((_, residue)) => Ok(*residue),
+            None => self.state.has_residue(id),
+        }
     }
 }
 
@@ -327,7 +343,7 @@ impl Draft<'_> {
             return self.frozen(ask, at);
         }
         match ask {
-            Ask::Record { record, seen } => self.record(&record, seen.as_ref(), &draw),
+            Ask::Record { record, seen } => self.record(*record, seen.as_ref(), &draw),
             Ask::Credential { credential, kept, unvouched } => self.issue(*credential, kept, unvouched, &draw),
             Ask::Status { credential, change } => {
                 let state = self.credential(&credential).or_stop()?;
@@ -354,17 +370,19 @@ impl Draft<'_> {
     }
 
     /// A record: the same authorisation again is answered, a used index key or sequence is not; then the metadata rules.
-    fn record(&mut self, record: &Verified, seen: Option<&SeenOnHistory>, draw: &Draw) -> Result<Placed, No> {
-        let signed = record.signed();
+    fn record(&mut self, record: Verified, seen: Option<&SeenOnHistory>, draw: &Draw) -> Result<Placed, No> {
+        let (signed, opening) = record.into_parts();
         let metadata = signed.metadata();
         let id = metadata.credential;
         let authorisation = Key::Authorisation(signed.authorisation_key());
-        if let Some(index) = self.index_at(&authorisation).or_stop()? {
+        let mut state = self.credential(&id).or_stop()?.ok_or(AppendError::UnknownCredential(id))?;
+        let used = metadata.sequence < state.next_sequence();
+        // Its name is made of what was signed, the sequence too: with one that nobody has used it can't be in the log.
+        if used && let Some(index) = self.index_at(&authorisation).or_stop()? {
             return Ok(self.existing(index));
         }
         self.index_key_is_free(&metadata.index_key)?;
-        let mut state = self.credential(&id).or_stop()?.ok_or(AppendError::UnknownCredential(id))?;
-        if metadata.sequence < state.next_sequence() {
+        if used {
             return Err(AppendError::Conflict(Collision::Sequence { next: state.next_sequence() }).into());
         }
         let entry = Entry::committed(Kind::Instruction, self.time_ms, *signed.commitment(), Some(metadata.index_key));
@@ -383,7 +401,7 @@ impl Draft<'_> {
         if activates {
             self.index_key_is_free(&state.next_status_key())?;
         }
-        let placed = self.push(&entry, Some((record.opening().to_vec(), draw.seal)))?;
+        let placed = self.push(&entry, Some((opening, draw.seal)))?;
         self.set(authorisation, write_index(index));
         self.set_credential(&state)?;
         if activates {
@@ -431,9 +449,8 @@ impl Draft<'_> {
         if let Some(index) = self.index_at(&enrolment).or_stop()? {
             return Err(AppendError::AlreadyIssued(index).into());
         }
-        let erased_before =
-            credential.claims().predecessor.map(|id| self.get(&Key::Residue(id))).transpose().or_stop()?;
-        let inherits = erased_before.flatten().is_some();
+        let before = credential.claims().predecessor;
+        let inherits = before.map(|id| self.has_residue(&id)).transpose().or_stop()?.unwrap_or(false);
         let subject = Key::Subject(credential.claims().subject);
         let before = self.get(&subject).or_stop()?;
         let known = before.is_some();
@@ -446,6 +463,7 @@ impl Draft<'_> {
         let placed = self.push_status(&change, index_key, draw.salt, draw.seal)?;
         self.set(subject, [before.unwrap_or_default(), id.0.to_vec()].concat());
         self.set(enrolment, write_index(index));
+        self.set(Key::Issued(id), state.credential().as_bytes().to_vec());
         self.set_credential(&state)?;
         // Where somebody may have spoken in what is erased, now or later, the log alone does not tell whether anybody did.
         if inherits || !state.is_vouched() {
@@ -556,21 +574,29 @@ impl Draft<'_> {
     }
 
     fn leave_residue(&mut self, state: &CredentialState) {
-        let id = state.credential().id();
-        self.set(Key::Residue(id), state.to_bytes());
-        // Once more under its own key: a view that is made again from entries gets it from the journal's tail, where
-        // the opening that made it is gone.
-        self.set(Key::Credential(id), state.to_bytes());
+        self.states.insert(state.credential().id(), (state.clone(), true));
     }
 
     /// A credential's state; and what is left of it, where a record of it was erased.
     fn set_credential(&mut self, state: &CredentialState) -> Result<(), No> {
         let id = state.credential().id();
-        if self.get(&Key::Residue(id)).or_stop()?.is_some() {
-            self.set(Key::Residue(id), state.to_bytes());
-        }
-        self.set(Key::Credential(id), state.to_bytes());
+        let residue = self.has_residue(&id).or_stop()?;
+        self.states.insert(id, (state.clone(), residue));
         Ok(())
+    }
+
+    /// Writes the states of credentials into the changes, and gives them.
+    fn settle(&mut self) -> Vec<CredentialState> {
+        let states = std::mem::take(&mut self.states);
+        for (id, (state, residue)) in &states {
+            if *residue {
+                self.changed.insert(Key::Residue(*id), state.to_bytes());
+            }
+            // Under its own key as well: a view that is made again from entries gets a residue from the journal's tail,
+            // where the opening that made it is gone.
+            self.changed.insert(Key::Credential(*id), state.changing_to_bytes());
+        }
+        states.into_values().map(|(state, _)| state).collect()
     }
 
     fn index_key_is_free(&self, index_key: &Hash) -> Result<(), No> {

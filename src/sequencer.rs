@@ -26,8 +26,8 @@ use crate::engine::Config;
 use crate::ledger::{Ledger, Standing};
 use crate::metrics;
 use crate::progress::{Fault, Progress};
-use crate::record::Record;
-use crate::round::{self, Candidate, Placed, PlanError, Round, Tip};
+use crate::record::{Record, Stored};
+use crate::round::{self, Candidate, Placed, PlanError, Planned, Round, Tip};
 use crate::store::disk::{Disk, DiskError, parent};
 use crate::store::journal::Journal;
 use crate::store::keys::Keys;
@@ -61,7 +61,7 @@ pub type Reply = oneshot::Sender<Result<Placed, AppendError>>;
 /// A round that is on stable storage.
 pub struct Committed {
     /// The journal record, as it was written.
-    pub record: Record,
+    pub record: Arc<Record>,
     /// The tiles that this round completed.
     pub full: Vec<(Tile, Vec<u8>)>,
     /// The widest partial tile of each level after it.
@@ -203,6 +203,7 @@ impl Sequencer {
             Err(unreadable) => return Err(Fault::storage("planning a round", unreadable)),
         };
         let outcomes = std::mem::take(&mut round.outcomes);
+        let states = std::mem::take(&mut round.states);
         if round.entries.is_empty() {
             answer(replies, outcomes);
             return Ok(());
@@ -213,7 +214,7 @@ impl Sequencer {
         };
         metrics::engine().round(committed.record.entries.len(), began.elapsed());
         let committed = Arc::new(committed);
-        self.ledger.commit(Arc::clone(&committed));
+        self.ledger.commit(Arc::clone(&committed), states);
         self.progress.committed(self.tip.frontier.head());
         answer(replies, outcomes);
         self.hand_over(committed);
@@ -249,8 +250,8 @@ impl Sequencer {
 
     /// Makes a round durable. When this returns it, the round has happened; with `None` there is no room for it after
     /// all, and nothing has.
-    fn commit(&mut self, round: Round, permits: Vec<OwnedSemaphorePermit>) -> Result<Option<Committed>, Fault> {
-        let (record, keys) = seal(&round)?;
+    fn commit(&mut self, mut round: Round, permits: Vec<OwnedSemaphorePermit>) -> Result<Option<Committed>, Fault> {
+        let (record, keys) = seal(&mut round)?;
         let bytes = record.to_bytes();
         if !is_there(self.journal.reserve(bytes.len()))? {
             return Ok(None);
@@ -258,13 +259,14 @@ impl Sequencer {
         let mut edge = recompute(&self.edge, &bytes, &record)?;
         // A key that is lost would be an opening that nobody can read, so the keys come first. A key without a round is
         // harmless: the next round writes over it.
+        let keys: Vec<OpeningKey<'_>> = keys.iter().map(Option::as_ref).collect();
         self.keys.write(round.first, &keys).map_err(|e| Fault::storage("writing keys", e))?;
         self.journal.append(round.number, &bytes).map_err(|e| Fault::storage("committing a round", e))?;
         let full = edge.take_full();
         let partial = edge.partial();
         self.edge = edge;
         self.tip = Tip { next: round.number + 1, frontier: round.frontier, time_ms: round.time_ms };
-        Ok(Some(Committed { record, full, partial, permits }))
+        Ok(Some(Committed { record: Arc::new(record), full, partial, permits }))
     }
 }
 
@@ -283,22 +285,25 @@ fn is_there(room: Result<(), StoreError>) -> Result<bool, Fault> {
 /// The key of an entry's opening, if it has one.
 type OpeningKey<'a> = Option<&'a [u8; 32]>;
 
-/// Seals the openings of a round, and makes the record of it.
-fn seal(round: &Round) -> Result<(Record, Vec<OpeningKey<'_>>), Fault> {
-    let (mut sealed, mut keys) = (Vec::with_capacity(round.entries.len()), Vec::with_capacity(round.entries.len()));
-    for (planned, index) in round.entries.iter().zip(round.first..) {
-        let opening = planned.opening.as_ref();
-        keys.push(opening.map(|(_, key)| key));
-        let opening = opening.map(|(opening, key)| evidence::seal(key, index, &planned.leaf, opening));
+/// Seals the openings of a round, and makes the record of it; gives their keys, too.
+fn seal(round: &mut Round) -> Result<(Record, Vec<Option<[u8; 32]>>), Fault> {
+    let count = round.entries.len();
+    let (mut entries, mut sealed, mut keys) =
+        (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
+    for (planned, index) in std::mem::take(&mut round.entries).into_iter().zip(round.first..) {
+        let Planned { bytes, leaf, opening } = planned;
+        keys.push(opening.as_ref().map(|(_, key)| *key));
+        let opening = opening.map(|(opening, key)| evidence::seal(&key, index, &leaf, opening));
         sealed.push(opening.transpose().map_err(|e| Fault::storage("sealing an opening", e))?);
+        entries.push(bytes);
     }
     let record = Record {
         round: round.number,
         first: round.first,
         time_ms: round.time_ms,
-        entries: round.entries.iter().map(|planned| planned.bytes.clone()).collect(),
+        entries,
         sealed,
-        changes: round.changes.clone(),
+        changes: std::mem::take(&mut round.changes),
         erased: round.erased.iter().map(|index| index.get()).collect(),
         head: round.frontier.head(),
     };
@@ -309,7 +314,7 @@ fn seal(round: &Round) -> Result<(Record, Vec<OpeningKey<'_>>), Fault> {
 ///
 /// A bit that flips between hashing and storing makes a log sign what it can't show; it has ended one.
 fn recompute(edge: &Edge, bytes: &[u8], planned: &Record) -> Result<Edge, Fault> {
-    let stored = Record::parse(planned.round, bytes).map_err(|e| Fault::TwoPathsDisagree(e.what))?;
+    let stored = Stored::parse(planned.round, bytes).map_err(|e| Fault::TwoPathsDisagree(e.what))?;
     let mut edge = edge.clone();
     for entry in &stored.entries {
         edge.push(LeafHash::of(entry)).map_err(|_| Fault::TwoPathsDisagree("the size"))?;

@@ -166,6 +166,11 @@ impl Verified {
     pub fn opening(&self) -> &[u8] {
         &self.opening
     }
+
+    /// Both.
+    pub(crate) fn into_parts(self) -> (Signed, Vec<u8>) {
+        (self.signed, self.opening)
+    }
 }
 
 /// How far an append is waited for.

@@ -23,6 +23,7 @@ use super::body::{self, BodyError, media_type};
 use super::problem::{Error, Problem};
 use super::{App, Params, base64, base64_all, index};
 use crate::openings::Shown;
+use crate::store::evidence::SEAL;
 use crate::submission::{AppendError, Appended, Covered, Reached, Submission, Until};
 use crate::tokens::Scope;
 
@@ -237,7 +238,10 @@ fn split(mut sequence: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Error> {
         }
         let (item, rest) =
             cbor::split_first(sequence).map_err(|e| Error::Batch { item: items.len(), fault: e.to_string() })?;
-        items.push(item.to_vec());
+        // It is sealed in its place later, and a tag comes behind it.
+        let mut opening = Vec::with_capacity(item.len() + SEAL);
+        opening.extend_from_slice(item);
+        items.push(opening);
         sequence = rest;
     }
     if items.is_empty() {

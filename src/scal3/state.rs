@@ -5,6 +5,7 @@
 //!              first_record: uint / null, activated: bool, hold: uint, vouched: bool, successors: [* [hash, spoken_ms: uint]],
 //!              provider: [counter: uint, previous: hash], attempts: [in_a_row: uint, in_all: uint, open: hash / null] ]
 //! hold     = 0 none   1 suspended   2 revoked
+//! changing = the state without its credential, for a store that keeps the two apart
 //! provider = where the stream that the provider writes about the subscriber goes on
 //! ```
 //! It changes by entries only, and by the same transitions in the sequencer, which plans them, and
@@ -400,14 +401,25 @@ impl CredentialState {
 
     /// The one spelling of this state.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let mut parts = self.changing();
+        parts.insert(1, cbor::bytes(self.credential.as_bytes()));
+        cbor::encode(&Value::Array(parts))
+    }
+
+    /// The one spelling of what entries can change in it: the state without its credential, which is most of it and stays.
+    pub fn changing_to_bytes(&self) -> Vec<u8> {
+        cbor::encode(&Value::Array(self.changing()))
+    }
+
+    fn changing(&self) -> Vec<Value> {
         let hold = match self.hold {
             Hold::None => 0,
             Hold::Suspended => 1,
             Hold::Revoked => 2,
         };
-        cbor::encode(&Value::Array(vec![
+        let mut parts = Vec::with_capacity(13);
+        parts.extend([
             cbor::uint(3),
-            cbor::bytes(self.credential.as_bytes()),
             cbor::uint(self.issued_at),
             cbor::uint(self.next_sequence),
             cbor::bytes(&self.previous.0),
@@ -423,7 +435,8 @@ impl CredentialState {
                 cbor::uint(self.attempts.in_all),
                 cbor::hash_or_null(self.attempts.open.as_ref()),
             ]),
-        ]))
+        ]);
+        parts
     }
 
     /// Reads a state back from a store of one's own. The provider's signature in it is not verified again. Never for
@@ -432,22 +445,26 @@ impl CredentialState {
     /// # Errors
     /// [`StateError`].
     pub fn from_own_store(bytes: &[u8]) -> Result<CredentialState, StateError> {
-        CredentialState::from_own_store_with(bytes, |bytes| Credential::from_own_store(bytes).map(Arc::new))
-    }
-
-    /// The same for a store that keeps credentials it has parsed lately: `read` gives the one with those bytes.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn from_own_store_with(
-        bytes: &[u8],
-        read: impl FnOnce(&[u8]) -> Result<Arc<Credential>, CredentialError>,
-    ) -> Result<CredentialState, StateError> {
         let value = cbor::decode(bytes, CREDENTIAL_MAX.saturating_add(METADATA_MAX))?;
         let mut parts = Parts::new("state", value)?;
         parts.constant("version", 3)?;
+        let credential = Credential::from_own_store(&parts.bytes("credential")?)?;
+        CredentialState::read(Arc::new(credential), parts)
+    }
+
+    /// The same for a store that keeps the credential beside what changes ([`CredentialState::changing_to_bytes`]).
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn from_own_parts(credential: Arc<Credential>, changing: &[u8]) -> Result<CredentialState, StateError> {
+        let mut parts = Parts::new("state", cbor::decode(changing, METADATA_MAX)?)?;
+        parts.constant("version", 3)?;
+        CredentialState::read(credential, parts)
+    }
+
+    fn read(credential: Arc<Credential>, mut parts: Parts) -> Result<CredentialState, StateError> {
         let mut state = CredentialState {
-            credential: read(&parts.bytes("credential")?)?,
+            credential,
             issued_at: parts.uint("issued_at")?,
             next_sequence: parts.uint("next_sequence")?,
             previous: parts.hash("previous")?,

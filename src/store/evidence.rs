@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
+use aes_gcm::aead::{Aead as _, AeadInOut as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use tlog::LeafHash;
 use tlog::tile::EntriesPath;
@@ -28,6 +28,9 @@ const FULL: u64 = 256;
 /// How many files' positions are remembered.
 const CACHE: usize = 64;
 
+/// How many bytes a sealed opening is longer.
+pub const SEAL: usize = 16;
+
 /// An opening could not be unsealed: another key, another entry, or changed bytes. Or it was too long to be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed opening is not that of this entry, or it was changed")]
@@ -37,9 +40,11 @@ pub struct SealError;
 ///
 /// The nonce is zero: a key is random and seals one opening, once. Two openings under one key would reveal both.
 /// Index and leaf hash are authenticated, so a sealed opening that was moved to another place does not open there.
-pub fn seal(key: &[u8; 32], index: u64, leaf: &LeafHash, opening: &[u8]) -> Result<Vec<u8>, SealError> {
-    let payload = Payload { msg: opening, aad: &place(index, leaf) };
-    Aes256Gcm::new(key.into()).encrypt(&Nonce::default(), payload).map_err(|_| SealError)
+///
+/// The opening becomes what it is sealed to, in its place.
+pub fn seal(key: &[u8; 32], index: u64, leaf: &LeafHash, mut opening: Vec<u8>) -> Result<Vec<u8>, SealError> {
+    let sealed = Aes256Gcm::new(key.into()).encrypt_in_place(&Nonce::default(), &place(index, leaf), &mut opening);
+    sealed.map(|()| opening).map_err(|_| SealError)
 }
 
 /// Opens what [`seal`] has sealed.
@@ -291,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_sealed_opening_opens_with_its_key_at_its_place_only() {
-        let sealed = seal(&[1; 32], 5, &LEAF, b"opening").unwrap();
+        let sealed = seal(&[1; 32], 5, &LEAF, b"opening".to_vec()).unwrap();
         assert_eq!(&unseal(&[1; 32], 5, &LEAF, &sealed).unwrap()[..], b"opening");
         assert_eq!(unseal(&[2; 32], 5, &LEAF, &sealed).unwrap_err(), SealError);
         assert_eq!(unseal(&[1; 32], 6, &LEAF, &sealed).unwrap_err(), SealError);

@@ -650,5 +650,10 @@ fn a_stored_state_comes_back_byte_for_byte() {
             assert!(CredentialState::from_own_store(&altered).is_err());
         }
         assert!(CredentialState::from_own_store(&[&bytes[..], &[0]].concat()).is_err());
+        let (credential, changing) = (state.credential().clone().into(), state.changing_to_bytes());
+        assert!(changing.len() < bytes.len() / 2, "most of a state stays");
+        assert_eq!(CredentialState::from_own_parts(credential, &changing).as_ref(), Ok(&state));
+        let other = state.credential().clone().into();
+        assert!(CredentialState::from_own_parts(other, &bytes).is_err(), "a whole state is no part of one");
     }
 }

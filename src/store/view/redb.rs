@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition,
+};
 
 use super::{Options, SPARE, View, ViewError, Write, bytes, check, failed};
 use crate::store::disk::{Disk, DiskError, File};
@@ -33,7 +35,11 @@ pub struct RedbView {
     db: RwLock<Option<Database>>,
     trusted: bool,
     writing: Mutex<Writing>,
+    /// The table as it was after the last write, for all readers: to open it costs more than to read in it.
+    reading: RwLock<Option<Arc<Table>>>,
 }
+
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 #[derive(Default)]
 struct Writing {
@@ -57,6 +63,7 @@ impl RedbView {
             db: RwLock::new(Some(db)),
             trusted,
             writing: Mutex::new(Writing { applied, ..Writing::default() }),
+            reading: RwLock::default(),
         };
         if let Some(file) = disk.open(&path)? {
             match open(file, cache) {
@@ -75,6 +82,24 @@ impl RedbView {
     fn with<R>(&self, act: impl FnOnce(&Database) -> Result<R, ViewError>) -> Result<R, ViewError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         act(db.as_ref().ok_or(ViewError::Closed)?)
+    }
+
+    /// The table to read in.
+    fn table(&self) -> Result<Arc<Table>, ViewError> {
+        if let Some(table) = &*self.reading.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(table));
+        }
+        let mut reading = self.reading.write().unwrap_or_else(PoisonError::into_inner);
+        // Opened with the lock held: what a write that ends meanwhile takes away is this one, or an older one.
+        let table = self.with(|db| Ok(Arc::new(db.begin_read().map_err(failed)?.open_table(VIEW).map_err(failed)?)))?;
+        *reading = Some(Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// Something was written: whoever reads from now on sees it. Never with the lock of `db` held, which readers take while they
+    /// hold this one.
+    fn turn(&self) {
+        self.reading.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn put(&self, round: Option<u64>, writes: &[Write<'_>]) -> Result<(), ViewError> {
@@ -104,7 +129,9 @@ impl RedbView {
                 (writing.unsynced, writing.changes) = (unsynced, changes);
             }
             Ok(())
-        })
+        })?;
+        self.turn();
+        Ok(())
     }
 
     fn sync(&self, db: &Database, writing: &mut Writing) -> Result<(), ViewError> {
@@ -146,10 +173,7 @@ fn begin(db: &Database, sync: bool) -> Result<redb::WriteTransaction, ViewError>
 
 impl View for RedbView {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        self.with(|db| {
-            let table = db.begin_read().map_err(failed)?.open_table(VIEW).map_err(failed)?;
-            Ok(table.get(key).map_err(failed)?.map(|value| value.value().to_vec()))
-        })
+        Ok(self.table()?.get(key).map_err(failed)?.map(|value| value.value().to_vec()))
     }
 
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), ViewError> {
@@ -190,7 +214,9 @@ impl View for RedbView {
             write.commit().map_err(failed)?;
             *writing = Writing::default();
             Ok(())
-        })
+        })?;
+        self.turn();
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), ViewError> {
@@ -204,8 +230,9 @@ impl View for RedbView {
 
     fn close(&self) -> Result<(), ViewError> {
         self.flush()?;
-        let mut slot = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        drop(slot.take().ok_or(ViewError::Closed)?);
+        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take().ok_or(ViewError::Closed)?;
+        self.turn();
+        drop(db);
         Ok(())
     }
 }
