@@ -37,6 +37,7 @@ use tlog::tree::{LeafIndex, TreeSize};
 use tlog::{Hash, LeafHash};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use verifier::Choice;
+use zeroize::Zeroizing;
 
 use crate::folder::{Opening, ViewChoice};
 use crate::history::{History, ReadError};
@@ -293,21 +294,32 @@ impl Engine {
     /// Appends many, in order, each with its own outcome.
     pub async fn append_batch(&self, submissions: Vec<Submission>, until: Until) -> Vec<Result<Appended, AppendError>> {
         let count = submissions.len();
-        let shared = Arc::clone(&self.shared);
-        let asked =
-            tokio::task::spawn_blocking(move || submissions.into_iter().map(|s| shared.prepare(s)).collect::<Vec<_>>());
-        let Ok(asked) = asked.await else {
-            return (0..count).map(|_| Err(AppendError::Dead)).collect();
+        let asked = if submissions.iter().all(|submission| self.shared.is_at_hand(submission)) {
+            submissions.into_iter().map(|s| self.shared.prepare(s)).collect()
+        } else {
+            let shared = Arc::clone(&self.shared);
+            let prepare = move || submissions.into_iter().map(|s| shared.prepare(s)).collect::<Vec<_>>();
+            let Ok(asked) = tokio::task::spawn_blocking(prepare).await else {
+                return (0..count).map(|_| Err(AppendError::Dead)).collect();
+            };
+            asked
         };
         let queued: Vec<_> = asked.into_iter().map(|ask| ask.and_then(|ask| self.shared.enqueue(ask))).collect();
         let mut answers = Vec::with_capacity(count);
         // One patience for all of them: it begins with the first that is durable.
         let mut deadline = None;
         for reply in queued {
-            answers.push(match reply {
-                Ok(reply) => self.reach(reply, until, &mut deadline).await,
+            let answer = match reply {
+                Ok(reply) => self.placed(reply).await,
                 Err(refused) => Err(refused),
-            });
+            };
+            if answer.is_ok() {
+                deadline.get_or_insert_with(|| tokio::time::Instant::now() + self.shared.pace.patience);
+            }
+            answers.push(answer);
+        }
+        if let Some(deadline) = deadline {
+            self.wait(&mut answers, until, deadline).await;
         }
         answers
     }
@@ -334,12 +346,8 @@ impl Engine {
         self.shared.standing.open_credential(bytes, &*self.shared.ledger)
     }
 
-    async fn reach(
-        &self,
-        reply: Reply,
-        until: Until,
-        deadline: &mut Option<tokio::time::Instant>,
-    ) -> Result<Appended, AppendError> {
+    /// What has its place in the log.
+    async fn placed(&self, reply: Reply) -> Result<Appended, AppendError> {
         // A reply that is dropped was never decided: only a death does that.
         let placed = reply.await.map_err(|_| AppendError::Dead)??;
         let index = placed.index;
@@ -348,44 +356,37 @@ impl Engine {
             None => self.shared.committed_entry(index).map_err(|_| AppendError::Dead)?,
         };
         let leaf_hash = LeafHash::of(&entry);
-        let answer =
-            Appended { index, entry, leaf_hash, time_ms, existing: placed.existing, reached: Reached::Sequenced };
-        // Out of patience is not an error: the entry is durable, and the answer says how far it came.
-        let deadline = || *deadline.get_or_insert_with(|| tokio::time::Instant::now() + self.shared.pace.patience);
-        self.wait(answer, until, deadline).await
+        Ok(Appended { index, entry, leaf_hash, time_ms, existing: placed.existing, reached: Reached::Sequenced })
     }
 
     /// Goes on waiting for what was appended and has not come so far yet.
     pub async fn follow(&self, appended: Appended, until: Until) -> Result<Appended, AppendError> {
-        self.wait(appended, until, || tokio::time::Instant::now() + self.shared.pace.patience).await
+        let mut answers = [Ok(appended)];
+        self.wait(&mut answers, until, tokio::time::Instant::now() + self.shared.pace.patience).await;
+        let [answer] = answers;
+        answer
     }
 
-    async fn wait(
-        &self,
-        mut answer: Appended,
-        until: Until,
-        deadline: impl FnOnce() -> tokio::time::Instant,
-    ) -> Result<Appended, AppendError> {
-        if until == Until::Sequenced {
-            return Ok(answer);
-        }
-        let index = answer.index;
+    /// Waits until all of them have come so far, and says how far each has.
+    ///
+    /// Out of patience is not an error: the entries are durable, and the answers say how far they came.
+    async fn wait(&self, answers: &mut [Result<Appended, AppendError>], until: Until, deadline: tokio::time::Instant) {
+        let last = answers.iter().flatten().map(|answer| answer.index).max();
+        let Some(last) = last.filter(|_| until != Until::Sequenced) else { return };
         let mut state = self.shared.progress.subscribe();
         let enough = |s: &State| match until {
-            Until::Witnessed => self.shared.published(&s.heads, index).is_some(),
-            _ => s.heads.integrates(index).is_some(),
+            Until::Witnessed => self.shared.published(&s.heads, last).is_some(),
+            _ => s.heads.integrates(last).is_some(),
         };
-        let _ = tokio::time::timeout_at(deadline(), state.wait_for(|s| s.fault.is_some() || enough(s))).await;
+        let _ = tokio::time::timeout_at(deadline, state.wait_for(|s| s.fault.is_some() || enough(s))).await;
         let now = self.shared.progress.now();
-        if now.fault.is_some() {
-            return Err(AppendError::Dead);
+        for answer in answers {
+            let Ok(appended) = answer else { continue };
+            match self.shared.reached(&now, appended.index) {
+                Ok(reached) => appended.reached = reached,
+                Err(dead) => *answer = Err(dead),
+            }
         }
-        if let Some(head) = now.heads.witnesses(index) {
-            answer.reached = Reached::Witnessed(self.shared.cover(index, head)?);
-        } else if let Some(head) = now.heads.integrates(index) {
-            answer.reached = Reached::Integrated(self.shared.cover(index, head)?);
-        }
-        Ok(answer)
     }
 
     /// The three heads now. Only `integrated` and `published` may be shown to anyone.
@@ -575,9 +576,13 @@ impl Engine {
 
 /// Fresh randomness for one submission. Without any the machine can't keep a secret, and nothing may go on.
 fn draw() -> Draw {
+    // One question to the system for all of it.
+    let mut drawn = Zeroizing::new([0; 4 * 32]);
+    getrandom::fill(&mut drawn[..]).expect("the system has randomness");
     let mut draw = Draw { seal: [0; 32], salt: [0; 32], status_seal: [0; 32], status_salt: [0; 32] };
-    for part in [&mut draw.seal, &mut draw.salt, &mut draw.status_seal, &mut draw.status_salt] {
-        getrandom::fill(part).expect("the system has randomness");
+    let parts = [&mut draw.seal, &mut draw.salt, &mut draw.status_seal, &mut draw.status_salt];
+    for (part, drawn) in parts.into_iter().zip(drawn.as_chunks().0) {
+        *part = *drawn;
     }
     draw
 }
@@ -589,6 +594,14 @@ fn is_its_stream(stream: &StreamKey, claims: &Claims) -> Result<(), AppendError>
 }
 
 impl Shared {
+    /// Whether preparing it reads no disk and takes no time to speak of: a thread for such work would cost more than the work.
+    fn is_at_hand(&self, submission: &Submission) -> bool {
+        match submission {
+            Submission::Record(record) => self.history.knows_root_at(record.signed().seen().size),
+            _ => false,
+        }
+    }
+
     /// Proves, reads and draws what the sequencer must not wait for.
     fn prepare(&self, submission: Submission) -> Result<(Candidate, usize), AppendError> {
         let (ask, bytes) = match submission {
@@ -730,6 +743,20 @@ impl Shared {
 
     fn published<'a>(&self, heads: &'a Heads, index: LeafIndex) -> Option<&'a SignedHead> {
         if self.witnesses { heads.witnesses(index) } else { heads.publishes(index) }
+    }
+
+    /// How far an entry has come that is sequenced.
+    fn reached(&self, now: &State, index: LeafIndex) -> Result<Reached, AppendError> {
+        if now.fault.is_some() {
+            return Err(AppendError::Dead);
+        }
+        Ok(if let Some(head) = now.heads.witnesses(index) {
+            Reached::Witnessed(self.cover(index, head)?)
+        } else if let Some(head) = now.heads.integrates(index) {
+            Reached::Integrated(self.cover(index, head)?)
+        } else {
+            Reached::Sequenced
+        })
     }
 
     fn cover(&self, index: LeafIndex, head: &SignedHead) -> Result<Covered, AppendError> {

@@ -183,7 +183,7 @@ impl History {
     /// Root, leaf hash and path, for whoever must not wait for a disk: none where a file would have to be read.
     pub fn inclusion_from_memory(&self, index: LeafIndex, size: TreeSize) -> Option<(Hash, LeafHash, InclusionProof)> {
         let edge = self.reaches(size).ok().filter(|_| size.contains(index))?;
-        let nodes = TreeNodes { size, source: |tile| self.known_tree(&edge, tile).ok_or(Absent) };
+        let nodes = TreeNodes::new(size, |tile| self.known_tree(&edge, tile).ok_or(Absent));
         let root = if size == edge.edge.head.size { edge.edge.head.root } else { proof::root_at(&nodes, size).ok()? };
         let leaf = nodes.node(0, index.get()).ok()?;
         Some((root, LeafHash(leaf.0), InclusionProof::make(&nodes, index, size).ok()?))
@@ -216,6 +216,11 @@ impl History {
         Ok(root)
     }
 
+    /// Whether [`History::root_at`] has its answer in memory. A size that was not reached has one, too.
+    pub fn knows_root_at(&self, size: TreeSize) -> bool {
+        size >= self.head().size || self.roots.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&size)
+    }
+
     fn reaches(&self, size: TreeSize) -> Result<Arc<Edge>, ReadError> {
         let edge = self.edge();
         let head = edge.edge.head.size;
@@ -224,7 +229,7 @@ impl History {
 
     /// The nodes of the tree of a size that the edge has reached.
     fn nodes(&self, edge: &Edge, size: TreeSize) -> TreeNodes<impl Fn(Tile) -> Result<Arc<TileTree>, ReadError>> {
-        TreeNodes { size, source: move |tile| self.tree(edge, tile) }
+        TreeNodes::new(size, move |tile| self.tree(edge, tile))
     }
 
     /// A tile with its nodes, as wide as the newest head has it.

@@ -122,9 +122,12 @@ impl Progress {
         self.state.subscribe()
     }
 
-    /// The journal holds this head.
+    /// The journal holds this head. Nobody is woken for it: whoever waits, waits for a head that is signed.
     pub fn committed(&self, head: TreeHead) {
-        self.state.send_modify(|s| s.heads.committed = head);
+        self.state.send_if_modified(|s| {
+            s.heads.committed = head;
+            false
+        });
     }
 
     /// The log has signed this head and its tiles are on stable storage.

@@ -9,6 +9,7 @@
 //!
 //! A proof takes about one node of each height. Without this it would hash nearly the whole tile again for them.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tlog::Hash;
@@ -68,10 +69,17 @@ impl TileTree {
 
 /// The nodes of a tree whose tiles `source` gives. A tile that it gives may be wider than the one that was asked for.
 pub struct TreeNodes<F> {
-    /// How many leaves.
-    pub size: TreeSize,
-    /// Where tiles come from.
-    pub source: F,
+    size: TreeSize,
+    source: F,
+    /// The tile asked for last: the next node is nearly always in it.
+    last: RefCell<Option<(Tile, Arc<TileTree>)>>,
+}
+
+impl<F> TreeNodes<F> {
+    /// Those of the tree of so many leaves.
+    pub fn new(size: TreeSize, source: F) -> TreeNodes<F> {
+        TreeNodes { size, source, last: RefCell::default() }
+    }
 }
 
 impl<F, E> Nodes for TreeNodes<F>
@@ -83,7 +91,11 @@ where
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, E> {
         let tile = Tile::of_node(level, index, self.size).ok_or(ReadError::Order)?;
-        let tree = (self.source)(tile)?;
+        let mut last = self.last.borrow_mut();
+        let tree = match &*last {
+            Some((known, tree)) if *known == tile => tree,
+            _ => &last.insert((tile, (self.source)(tile)?)).1,
+        };
         let height = level % HEIGHTS as u8;
         // The nodes of that height in a tile are a power of two, so the place in it is what is left of the index.
         let place = index & ((256 >> height) - 1);
@@ -121,7 +133,7 @@ mod tests {
         for size in [1u64, 2, 3, 255, 256, 257, 511, 65_535, 65_536, 65_537, 70_000] {
             let size = TreeSize::new(size).unwrap();
             let slow = TileNodes::new(size, |tile| Ok::<Vec<u8>, ReadError>(bytes(tile)));
-            let fast = TreeNodes { size, source: |tile| Ok::<_, ReadError>(Arc::new(TileTree::of(&bytes(tile)))) };
+            let fast = TreeNodes::new(size, |tile| Ok::<_, ReadError>(Arc::new(TileTree::of(&bytes(tile)))));
             assert_eq!(root_at(&slow, size).unwrap(), root_at(&fast, size).unwrap());
             for index in [0, size.get() / 2, size.get() - 1] {
                 let index = LeafIndex::new(index).unwrap();
@@ -139,7 +151,7 @@ mod tests {
         let short = TileTree::of(&[7; 3 * Hash::LEN]);
         assert_eq!((short.width(), short.node(0, 3), short.node(1, 1), short.node(8, 0)), (3, None, None, None));
         let size = TreeSize::new(4).unwrap();
-        let nodes = TreeNodes { size, source: |_| Ok::<_, ReadError>(Arc::new(TileTree::of(&[7; 3 * Hash::LEN]))) };
+        let nodes = TreeNodes::new(size, |_| Ok::<_, ReadError>(Arc::new(TileTree::of(&[7; 3 * Hash::LEN]))));
         assert!(matches!(nodes.node(0, 3), Err(ReadError::Damaged(_))));
         assert!(matches!(nodes.node(0, 4), Err(ReadError::Order)));
     }

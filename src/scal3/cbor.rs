@@ -4,7 +4,7 @@
 //! ```text
 //! bytes --- scan: well-formed, shortest, definite, keys ascending, depth, nothing behind
 //!       --- ciborium: bytes -> Value
-//!       --- ciborium: Value -> bytes, which must be the same bytes
+//!       --- written again: Value -> bytes, which must be the same bytes
 //! ```
 //!
 //! Two questions are answered here. [`check_deterministic`] judges any CBOR item: floats, tags, simple values and
@@ -146,12 +146,64 @@ pub fn split_first(sequence: &[u8]) -> Result<(&[u8], &[u8]), CborError> {
 
 /// Encodes a value. Deterministic for values without floats whose maps list their keys in order.
 pub fn encode(value: &Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // A Vec takes every write and a Value always has an encoding. Were that ever untrue, the bytes would be cut
-    // short, and every parser refuses those.
-    let written = ciborium::into_writer(value, &mut bytes);
-    debug_assert!(written.is_ok(), "a Value always encodes");
+    let mut bytes = Vec::with_capacity(256);
+    write(value, &mut bytes);
     bytes
+}
+
+fn write(value: &Value, to: &mut Vec<u8>) {
+    match value {
+        Value::Integer(number) => {
+            let number = i128::from(*number);
+            // A value's integers are those of CBOR, −2⁶⁴ to 2⁶⁴ − 1.
+            let (major, rest) = if number < 0 { (1, -1 - number) } else { (0, number) };
+            write_head(major, u64::try_from(rest).unwrap_or(u64::MAX), to);
+        }
+        Value::Bytes(bytes) => {
+            write_head(2, bytes.len() as u64, to);
+            to.extend_from_slice(bytes);
+        }
+        Value::Text(text) => {
+            write_head(3, text.len() as u64, to);
+            to.extend_from_slice(text.as_bytes());
+        }
+        Value::Array(items) => {
+            write_head(4, items.len() as u64, to);
+            items.iter().for_each(|item| write(item, to));
+        }
+        Value::Map(pairs) => {
+            write_head(5, pairs.len() as u64, to);
+            for (key, value) in pairs {
+                write(key, to);
+                write(value, to);
+            }
+        }
+        Value::Bool(flag) => to.push(if *flag { 0xf5 } else { 0xf4 }),
+        Value::Null => to.push(0xf6),
+        other => {
+            // No format of ours has these. A Vec takes every write and a Value always has an encoding. Were that ever untrue,
+            // the bytes would be cut short, and every parser refuses those.
+            let written = ciborium::into_writer(other, &mut *to);
+            debug_assert!(written.is_ok(), "a Value always encodes");
+        }
+    }
+}
+
+/// The initial byte of an item, and its number in the shortest spelling.
+fn write_head(major: u8, number: u64, to: &mut Vec<u8>) {
+    let major = major << 5;
+    let bytes = number.to_be_bytes();
+    let [.., b4, b5, b6, b7] = bytes;
+    match number {
+        0..=23 => to.push(major | b7),
+        24..=0xff => to.extend_from_slice(&[major | 24, b7]),
+        0x100..=0xffff => to.extend_from_slice(&[major | 25, b6, b7]),
+        0x1_0000..=0xffff_ffff => to.extend_from_slice(&[major | 26, b4, b5, b6, b7]),
+        _ => {
+            to.push(major | 27);
+            to.extend_from_slice(&bytes);
+        }
+    }
 }
 
 /// The bytes not read yet.
