@@ -285,8 +285,11 @@ fn is_there(room: Result<(), StoreError>) -> Result<bool, Fault> {
 /// The key of an entry's opening, if it has one.
 type OpeningKey<'a> = Option<&'a [u8; 32]>;
 
+/// The keys of the openings of a round, one for each entry that has one.
+type SealKeys = Vec<Option<[u8; 32]>>;
+
 /// Seals the openings of a round, and makes the record of it; gives their keys, too.
-fn seal(round: &mut Round) -> Result<(Record, Vec<Option<[u8; 32]>>), Fault> {
+fn seal(round: &mut Round) -> Result<(Record, SealKeys), Fault> {
     let count = round.entries.len();
     let (mut entries, mut sealed, mut keys) =
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
