@@ -16,6 +16,7 @@ use solelog::folder::{FolderError, ViewChoice};
 use solelog::guard::GuardError;
 use solelog::history::ReadError;
 use solelog::openings::Shown;
+use solelog::progress;
 use solelog::recovery::{self, CreateError, OpenError};
 use solelog::store::disk::{self, Disk, DiskError, Fault, FaultDisk, File, MemoryDisk};
 use solelog::store::lock::LockError;
@@ -43,6 +44,10 @@ async fn what_is_appended_is_proven_and_still_there_after_a_restart() {
     for (answer, index) in answers.iter().zip(1..) {
         assert_eq!(answer.index, at(index), "in the order in which they came, behind the genesis");
     }
+    // Publishing comes right behind the answer.
+    let mut state = engine.subscribe();
+    let published = |s: &progress::State| s.heads.published.as_ref().is_some_and(|p| p.head == s.heads.committed);
+    tokio::time::timeout(Duration::from_secs(60), state.wait_for(published)).await.expect("in time").unwrap();
     let before = engine.heads();
     assert_eq!(before.committed, before.integrated.head);
     assert_eq!(before.published.as_ref().unwrap().head, before.integrated.head, "no quorum is asked for");
