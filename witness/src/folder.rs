@@ -23,7 +23,7 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why the folder can't be worked in.
@@ -48,6 +48,14 @@ pub enum FolderError {
         /// What the system says.
         error: io::Error,
     },
+}
+
+impl Drop for Folder {
+    /// Lets go of the lock by itself: a child that is being started has the open file too, for the moment until it runs its
+    /// program, and would keep it.
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl Folder {
@@ -84,7 +92,7 @@ impl Folder {
             Err(error) => return Err(at(path, error.into())),
         }
         name_holder(&mut lock).map_err(|error| at(path, error))?;
-        Ok(Folder { path: path.to_owned(), _lock: lock })
+        Ok(Folder { path: path.to_owned(), lock })
     }
 
     /// The folder.
