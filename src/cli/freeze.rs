@@ -11,7 +11,7 @@ use super::{Exit, Failure, Output, Which, path_value, runtime};
 use crate::engine::Engine;
 use crate::progress::State;
 use crate::signers::Signers;
-use crate::submission::{Submission, Until};
+use crate::submission::{Reached, Submission, Until};
 
 /// End a log for good. It must not be running; it can be served afterwards, and takes nothing any more.
 #[derive(Debug, Args)]
@@ -33,14 +33,15 @@ impl Freeze {
                 .next(format!("nothing takes a freeze back. If you mean it: --confirm {}", config.origin)));
         }
         let (engine_config, _) = engine_config(&config, check(&config)?);
-        let until = if engine_config.asks_for_quorum() { Until::Witnessed } else { Until::Integrated };
+        let quorum = engine_config.asks_for_quorum();
+        let until = if quorum { Until::Witnessed } else { Until::Integrated };
         let change = change(&engine_config.signers, &config.origin);
         let checkpoint = config.log_dir().join("checkpoint");
         runtime()?.block_on(async {
             let engine = Engine::open(engine_config).await?;
             let appended = engine.append(Submission::KeyChange(Box::new(change)), until).await;
-            if let Ok(appended) = &appended {
-                // Without a quorum it is published right behind the answer; or the log has died, and says so below.
+            if let (Ok(appended), false) = (&appended, quorum) {
+                // It is published right behind the answer, or the log has died.
                 let covers = |state: &State| state.fault.is_some() || state.heads.publishes(appended.index).is_some();
                 let _ = engine.subscribe().wait_for(covers).await;
             }
@@ -48,8 +49,13 @@ impl Freeze {
             engine.shutdown().await;
             let appended = appended.map_err(|e| {
                 Failure::new(Exit::Failed, format!("no final head: {e}"))
-                    .next("run it again: it goes on where it was. Without its witnesses the final head is not published")
+                    .next("run it again: it goes on where it was")
             })?;
+            if quorum && !matches!(appended.reached, Reached::Witnessed(_)) {
+                let fault = format!("entry {} is the last, and its head has no quorum of witnesses yet", appended.index.get());
+                return Err(Failure::new(Exit::Failed, fault)
+                    .next("bring the witnesses back, and run it again: it goes on where it was"));
+            }
             let (index, note) = (appended.index.get(), published.map(|note| String::from_utf8_lossy(&note).into_owned()));
             out.say(
                 format!(
