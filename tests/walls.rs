@@ -62,6 +62,11 @@ fn each_crate_uses_only_what_its_wall_allows() {
         let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
         assert!(used.is_subset(&allowed), "{name} uses {used:?}, its wall allows {allowed:?}");
     }
+    for package in packages {
+        let shipped = package["dependencies"].as_array().expect("dependencies").iter().filter(|d| d["kind"] != "dev");
+        let kit = shipped.filter(|d| d["name"] == "solelog-testkit").count();
+        assert_eq!(kit, 0, "{} ships the test kit", package["name"]);
+    }
 }
 
 #[test]
@@ -112,6 +117,7 @@ fn every_member_but_one_forbids_unsafe_code() {
         "witness/Cargo.toml",
         "monitor/Cargo.toml",
         "loadtest/Cargo.toml",
+        "testkit/Cargo.toml",
     ] {
         let text = std::fs::read_to_string(root().join(manifest)).expect("manifest");
         assert!(text.contains("[lints]\nworkspace = true"), "{manifest} must take the workspace's lints");
@@ -127,7 +133,7 @@ fn every_member_but_one_forbids_unsafe_code() {
 
 #[test]
 fn unsafe_code_stands_in_the_named_files_only() {
-    let files = ["src", "witness", "monitor", "loadtest", "tests", "benches", "fuzz"];
+    let files = ["src", "witness", "monitor", "loadtest", "testkit", "tests", "benches", "fuzz"];
     let files: Vec<PathBuf> = files.iter().flat_map(|folder| rust_files(&root().join(folder))).collect();
     let stands = |file: &PathBuf| {
         let text = std::fs::read_to_string(file).expect("source");

@@ -1,14 +1,12 @@
 //! Evidence of every kind: what verifies, and why each thing that does not is refused.
 
-mod soft;
-
 use scal3::authenticator::{About, Claims as Enrolled, Purpose};
 use scal3::cose::Key;
 use scal3::evidence::bio::Modality;
 use scal3::evidence::{Claims, Context, Kind, Reason, challenge, otp, verify};
 use scal3::point::Point;
 use scal3::{Hash, tagged};
-use soft::{Bound, Card, Device, Passkey, Secret};
+use testkit::{Bound, Card, Device, Passkey, Secret};
 
 const NOW_MS: u64 = 1_760_000_000_000;
 
@@ -74,7 +72,7 @@ fn all() -> Vec<(Kind, Enrolled, Vec<u8>)> {
     let (passkey, device, card) = (passkey(), device(), card());
     let other = Passkey::new(bound.participant, Secret::ed25519("passkey"));
     let es256 = Device::new(bound.participant, Secret::p256("device"));
-    let otp = soft::otp(bound.participant);
+    let otp = testkit::otp(bound.participant);
     vec![
         (Kind::WebAuthn, passkey.claims.clone(), passkey.webauthn(&bound)),
         (Kind::WebAuthn, other.claims.clone(), other.webauthn(&bound)),
@@ -83,7 +81,7 @@ fn all() -> Vec<(Kind, Enrolled, Vec<u8>)> {
         (Kind::Bio, device.claims.clone(), device.bio(&bound)),
         (Kind::Bio, es256.claims.clone(), es256.bio(&bound)),
         (Kind::Nfc, card.claims.clone(), card.nfc(&bound)),
-        (Kind::Otp, otp.clone(), soft::vouch(&otp, &bound)),
+        (Kind::Otp, otp.clone(), testkit::vouch(&otp, &bound)),
     ]
 }
 
@@ -311,7 +309,7 @@ fn r4_14_a_tap_is_good_for_300_000_ms_either_way_and_its_time_is_signed() {
 #[test]
 fn r0_11_a_password_is_somebodys_word_for_one_step_and_one_operation() {
     let bound = bound();
-    let claims = soft::otp(bound.participant);
+    let claims = testkit::otp(bound.participant);
     let challenge = challenge(Kind::Otp, &bound.operation_hash, &bound.participant, &claims.id());
     let step = NOW_MS / 30_000;
     let said = |statement: otp::Statement, last| {

@@ -1,7 +1,6 @@
 //! Evidence, authenticators and policies in a log: what the fold takes, and why it refuses the rest.
 
 mod log;
-mod soft;
 
 use log::{Draft, Log, ORIGIN, Person};
 use scal3::authenticator::Purpose;
@@ -15,7 +14,7 @@ use scal3::opening::{self, Opening};
 use scal3::policy::{Denial, InForce, TWO_FACTORS};
 use scal3::verify::{self, EvidenceRefusal, MetadataRefusal, Refusal, Rules, Submitted, Word};
 use scal3::{Change, Hash, Kind, Profile, StatusChange, authenticator, cbor};
-use soft::{Bound, Card, Passkey, Secret};
+use testkit::{Bound, Card, Passkey, Secret};
 
 /// Payments need a passkey that verified its person; cards are looked at. The policy is changed by Anna.
 fn policy() -> Vec<u8> {
@@ -335,17 +334,17 @@ fn r0_g2_a_counter_that_goes_back_does_not_count() {
 #[test]
 fn r0_11_a_password_is_taken_once_and_never_in_place_of_what_is_needed() {
     let (mut log, person, passkey) = log_with_passkey();
-    let otp = soft::otp(person.claims.subject);
+    let otp = testkit::otp(person.claims.subject);
     assert!(matches!(add(&mut log, &person, &otp), Step::Status(_)));
     let mut alone = log.draft(&person);
-    let blob = soft::vouch(&otp, &bound(&log, &alone));
+    let blob = testkit::vouch(&otp, &bound(&log, &alone));
     with(&mut alone, "otp", &otp, blob);
     assert_eq!(refused(trial(&log, &alone)), EvidenceRefusal::Policy(Denial::NotMet { rule: 0 }));
     let mut with_password = |count: u32| {
         let mut draft = log.draft(&person);
         let (now, counted) = (bound(&log, &draft), Passkey { count, ..passkey.clone() });
         with(&mut draft, "webauthn", &passkey.claims, counted.webauthn(&now));
-        with(&mut draft, "otp", &otp, soft::vouch(&otp, &now));
+        with(&mut draft, "otp", &otp, testkit::vouch(&otp, &now));
         match log.append(&draft) {
             Step::Instruction(authorized) => authorized.judgement().items[1].clone().map(|shown| shown.vouched),
             other => panic!("{other:?}"),

@@ -1,6 +1,5 @@
 //! UCAN delegations: those of the specification, and those that a passkey signs.
 
-mod soft;
 mod support;
 
 use scal3::cbor::{self, Value};
@@ -10,8 +9,8 @@ use scal3::evidence::varsig::{Algorithm, Varsig};
 use scal3::ucan::header::{assertion_of, signature_of};
 use scal3::ucan::{Delegation, Header, Payload, UcanError, challenge, to_be_signed};
 use scal3::{Hash, did};
-use soft::{Passkey, Secret};
 use support::{bytes, cases, json, string};
+use testkit::{Passkey, Secret};
 
 const NOW_S: u64 = 1_760_000_000;
 
@@ -105,7 +104,7 @@ fn r2_01_a_passkey_delegates_and_anybody_with_its_enrolment_verifies() {
         assert_eq!(delegate(&passkey, payload(&secret)).verify(NOW_S, Some(&enrolled)), refused(Reason::UserVerified));
         (passkey.flags, passkey.site) = (0x05, "https://evil.example");
         assert_eq!(delegate(&passkey, payload(&secret)).verify(NOW_S, Some(&enrolled)), refused(Reason::Origin));
-        (passkey.site, passkey.ceremony) = (soft::SITE, "webauthn.create");
+        (passkey.site, passkey.ceremony) = (testkit::SITE, "webauthn.create");
         assert_eq!(delegate(&passkey, payload(&secret)).verify(NOW_S, Some(&enrolled)), refused(Reason::Type));
     }
 }
