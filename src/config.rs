@@ -33,7 +33,7 @@ mod sections;
 pub use fields::{FIELDS, Field};
 pub use sections::{
     Access, Authority, Evidence, Execution, Format, Http, Keys, Limits, Logging, Pace, Verify, VerifyEngine, View,
-    ViewStore, Witnesses,
+    ViewStore, WebAuthn, Witnesses,
 };
 
 use fields::Kind;
@@ -52,6 +52,8 @@ pub struct Config {
     pub keys: Keys,
     /// Where people enrol and authorise.
     pub authority: Authority,
+    /// Which passkeys and security keys are taken.
+    pub webauthn: WebAuthn,
     /// What is done about what was authorised.
     pub execution: Execution,
     /// Who must have seen a checkpoint before the world does.
@@ -79,6 +81,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7380)),
             keys: Keys::default(),
             authority: Authority::default(),
+            webauthn: WebAuthn::default(),
             execution: Execution::default(),
             witnesses: Witnesses::default(),
             evidence: Evidence::default(),
@@ -281,6 +284,7 @@ impl Config {
             self.keys.age_identity_file.as_mut(),
             self.witnesses.policy.as_mut(),
             self.witnesses.high_water.as_mut(),
+            self.webauthn.models.as_mut(),
         ];
         for path in paths.into_iter().flatten() {
             if !path.as_os_str().is_empty() && path.is_relative() {
@@ -317,6 +321,9 @@ impl Config {
                 "execution.documents",
                 "without authority.enabled nobody enrols here whose documents could be signed",
             );
+        }
+        if self.webauthn.rp_id.is_some() && !self.authority.enabled {
+            return refuse("webauthn.rp_id", "without authority.enabled nobody enrols here who could have a passkey");
         }
         let limits = &self.limits;
         let bounded = [

@@ -3,6 +3,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use scal3::Hash;
 use scal3::authenticator::{About, Attachment, Claims, Purpose, WebAuthn};
+use scal3::cbor::{Value, encode};
 use scal3::evidence::varsig::{Algorithm, Varsig};
 use scal3::evidence::webauthn::{Assertion, signed_bytes};
 use scal3::evidence::{Kind, challenge};
@@ -63,6 +64,52 @@ impl Passkey {
         let Assertion { authenticator_data, client_data, signature } = self.assertion(challenge);
         let algorithm = Algorithm::of(&self.secret.public());
         Varsig::made(algorithm, &authenticator_data, &client_data, &signature).expect("a varsig")
+    }
+
+    /// What `navigator.credentials.create()` would answer to these options, with no attestation: `toJSON()` of it.
+    pub fn registration(&self, options: &serde_json::Value) -> serde_json::Value {
+        let Secret::P256(key) = &self.secret else { unreachable!("what is registered is of P-256") };
+        let sec1 = key.verifying_key().to_sec1_point(false);
+        let (x, y) = sec1.as_bytes()[1..].split_at(32);
+        let cose = Value::Map(vec![
+            (1.into(), 2.into()),
+            (3.into(), (-7).into()),
+            ((-1).into(), 1.into()),
+            ((-2).into(), Value::Bytes(x.to_vec())),
+            ((-3).into(), Value::Bytes(y.to_vec())),
+        ]);
+        let id = &Sha256::digest(sec1.as_bytes())[..16];
+        let (site, challenge) = (self.site, options["publicKey"]["challenge"].as_str().expect("a challenge"));
+        let client_data = format!(
+            "{{\"type\":\"webauthn.create\",\"challenge\":\"{challenge}\",\"origin\":\"{site}\",\"crossOrigin\":false}}"
+        );
+        let data = [
+            &Sha256::digest(self.rp_id.as_bytes())[..],
+            &[self.flags | 0x40],
+            &self.count.to_be_bytes(),
+            &[0; 16],
+            &[0, 16],
+            id,
+            &encode(&cose),
+        ];
+        let object = Value::Map(vec![
+            (Value::Text("fmt".into()), Value::Text("none".into())),
+            (Value::Text("attStmt".into()), Value::Map(Vec::new())),
+            (Value::Text("authData".into()), Value::Bytes(data.concat())),
+        ]);
+        let text = Base64UrlUnpadded::encode_string;
+        serde_json::json!({
+            "id": text(id),
+            "rawId": text(id),
+            "type": "public-key",
+            "authenticatorAttachment": "platform",
+            "clientExtensionResults": {},
+            "response": {
+                "clientDataJSON": text(client_data.as_bytes()),
+                "attestationObject": text(&encode(&object)),
+                "transports": ["internal"],
+            },
+        })
     }
 
     pub fn webauthn(&self, bound: &Bound) -> Vec<u8> {

@@ -491,7 +491,7 @@ async fn a_device_opens_its_own_intents_and_stops_its_own_credential() {
     let presented = Presented::of(&payment("x"), |_| true);
     let ask = |time_ms, by: &Device<Profile1>| {
         let hash = intent_hash(&origin, &device.id, &presented.id().unwrap(), time_ms);
-        let who = Who::Device { time_ms, signature: by.sign(&hash.0), source: HERE };
+        let who = Who::Device { time_ms, signature: by.sign(&hash.0).to_vec(), source: HERE };
         authority.intent(device.id, presented.to_bytes(), who)
     };
     ask(now, &device).await.expect("its own");
@@ -501,7 +501,7 @@ async fn a_device_opens_its_own_intents_and_stops_its_own_credential() {
 
     let stop = |by: &Device<Profile1>| {
         let signature = by.sign(&stop_hash(&origin, &device.id, Stop::Revoke, now).0);
-        let by = ByDevice { time_ms: now, signature, source: HERE };
+        let by = ByDevice { time_ms: now, signature: signature.to_vec(), source: HERE };
         authority.stop(device.id, Stop::Revoke, "lost".into(), Some(by))
     };
     assert!(matches!(stop(&other).await, Err(IntentError::NotTheDevice)));

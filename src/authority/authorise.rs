@@ -29,7 +29,7 @@ use scal3::verify::MetadataRefusal;
 use scal3::{Hash, Metadata, Profile as RecordProfile};
 use threshold::{
     Checked, CompleteError, Enrolling, Enrolment, Fault, Keys, NonceSeed, OpenError, Operation, Pass, PassError,
-    Profile, Profile1, Profile2, ProviderShare, PublicFault,
+    Profile, Profile1, Profile2, Profile3, ProviderShare, PublicFault,
 };
 use tlog::TreeSize;
 
@@ -140,8 +140,9 @@ impl Authority {
     pub async fn authorise(&self, challenge: Hash, answer: Answer) -> Result<Appended, AuthoriseError> {
         let opened = self.inner.challenges.peek(&challenge, self.now())?;
         match opened.profile {
-            RecordProfile::EcSdsa | RecordProfile::Passkey => self.answer::<Profile1>(opened, answer).await,
+            RecordProfile::EcSdsa => self.answer::<Profile1>(opened, answer).await,
             RecordProfile::Transcript => self.answer::<Profile2>(opened, answer).await,
+            RecordProfile::Passkey => self.answer::<Profile3>(opened, answer).await,
         }
     }
 
@@ -226,7 +227,7 @@ impl Authority {
             authority.is_the_intents(&metadata, &opened, &state, &own)?;
             let operation = Operation::<P>::new(&answer.metadata, &opened.instruction_id)?;
             let claims = state.credential().claims();
-            let keys = Keys { joint: claims.joint_key, device: claims.device_key };
+            let keys = Keys { joint: claims.joint_key, device: claims.device_key, passkey: claims.passkey.as_ref() };
             Ok(Pass::<P>::parse(&answer.pass)?.check(&keys, &opened.session, &operation)?)
         });
         let checked: Result<_, AuthoriseError> = checked.await;

@@ -6,20 +6,25 @@
 //! device ── complete ──► ticket ► device's signature ► the share, opened and checked whole ► credential ► logged
 //! ```
 //!
+//! A device key that lives behind a browser (profile 3) is registered first: `navigator.credentials.create()` with the
+//! options that came with the invitation. Its answer comes along, and is judged by the provider's rules.
+//!
 //! Nothing is remembered between the two steps, and the second may be asked again: the same ticket from the same device
 //! gives the same credential, issued once. A successor waits until its predecessor has authorised it: then the same
 //! request is simply sent again. The issuing key signs when nothing is left to wait for, and what it signs leaves here once
 //! the log has it: so whoever holds a signed credential finds it in the log.
 
-use scal3::credential::Credential;
+use scal3::credential::{Credential, Passkey};
 use scal3::index_key::{LabelSecret, Stream, StreamKey};
 use scal3::point::Point;
 use scal3::request;
 use scal3::state::Status;
 use scal3::{Claims, Hash, Profile as RecordProfile};
-use threshold::{Enrolling, Enrolment, OpenError, Profile, Profile1, Profile2, ProviderShare, Shares};
+use serde_json::Value;
+use threshold::{Enrolling, Enrolment, OpenError, Profile, Profile1, Profile2, Profile3, ProviderShare, Shares};
 
 use super::kept::{Kept, KeptError};
+use super::registration::{self, Registered, RegistrationError};
 use super::ticket::{Ticket, TicketError};
 use super::{Authority, random};
 use crate::history::ReadError;
@@ -39,6 +44,8 @@ pub struct Begun {
     pub ticket: Vec<u8>,
     /// Until when it is good.
     pub expires_ms: u64,
+    /// Where passkeys are taken: the options for `navigator.credentials.create()`.
+    pub registration: Option<Value>,
 }
 
 /// What the device brings.
@@ -53,8 +60,10 @@ pub struct Dealt {
     pub shares: Shares,
     /// The key of its secure hardware.
     pub device_key: [u8; 33],
-    /// That key's signature over [`request::Enrolling::hash`].
-    pub proof: [u8; 64],
+    /// That key's signature over [`request::Enrolling::hash`], as [`request::verify`] takes it.
+    pub proof: Vec<u8>,
+    /// In profile 3: what `navigator.credentials.create()` answered.
+    pub registration: Option<Value>,
     /// From which the labels derive; the device drew it.
     pub label_secret: LabelSecret,
 }
@@ -97,6 +106,18 @@ pub enum EnrolError {
     /// The device key is no compressed point.
     #[error("the device key is not a compressed point of P-256")]
     DeviceKey,
+    /// Profile 3, and this server is no relying party.
+    #[error("this server takes no passkeys")]
+    NoPasskeys,
+    /// Profile 3 needs a registration, and no other profile has one.
+    #[error("a registration goes with profile 3, and with no other")]
+    Unregistered,
+    /// What was registered does not hold.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The registration is of another key than the device's.
+    #[error("the registration is of another key")]
+    OtherKey,
     /// The device did not sign what it brought.
     #[error("the device's signature over the enrolment does not verify")]
     Proof,
@@ -146,11 +167,17 @@ impl Authority {
                 recovers: recovers && predecessor.is_some(),
             };
             let enrolment_id = Hash(random());
+            let bytes = ticket.to_bytes(&*inner.keys, &enrolment_id)?;
+            let registration = authority.relying_party.as_ref().map(|party| {
+                let challenge = registration::challenge(inner.engine.standing().origin(), &enrolment_id, &bytes);
+                party.options(&challenge, &ticket.subject)
+            });
             Ok(Begun {
                 enrolment_id,
                 kem_key: *inner.keys.kem_public(ticket.epoch, &enrolment_id)?.as_bytes(),
-                ticket: ticket.to_bytes(&*inner.keys, &enrolment_id)?,
+                ticket: bytes,
                 expires_ms: ticket.expires_ms(),
+                registration: registration.transpose()?,
             })
         })
         .await
@@ -161,8 +188,9 @@ impl Authority {
         let authority = self.clone();
         let held = self
             .blocking(move || match dealt.profile {
-                RecordProfile::EcSdsa | RecordProfile::Passkey => authority.check::<Profile1>(enrolment_id, dealt),
+                RecordProfile::EcSdsa => authority.check::<Profile1>(enrolment_id, dealt),
                 RecordProfile::Transcript => authority.check::<Profile2>(enrolment_id, dealt),
+                RecordProfile::Passkey => authority.check::<Profile3>(enrolment_id, dealt),
             })
             .await?;
         let Held { ticket, claims, kept, stream } = held;
@@ -201,12 +229,40 @@ impl Authority {
         self.inner.engine.read_credential(&claims.with_signature(&signature)).map_err(EnrolError::IssuingKey)
     }
 
+    /// What is known of a device key that lives behind a browser; nothing of any other.
+    fn registered(
+        &self,
+        enrolment_id: &Hash,
+        ticket: &Ticket,
+        dealt: &Dealt,
+    ) -> Result<Option<Registered>, EnrolError> {
+        let answer = match (dealt.profile, &dealt.registration) {
+            (RecordProfile::Passkey, Some(answer)) => answer,
+            (RecordProfile::EcSdsa | RecordProfile::Transcript, None) => return Ok(None),
+            _ => return Err(EnrolError::Unregistered),
+        };
+        let party = self.relying_party.as_ref().ok_or(EnrolError::NoPasskeys)?;
+        let challenge = registration::challenge(self.inner.engine.standing().origin(), enrolment_id, &dealt.ticket);
+        let registered = party.register(&challenge, &ticket.subject, answer)?;
+        if registered.about.key.as_bytes() != dealt.device_key {
+            return Err(EnrolError::OtherKey);
+        }
+        Ok(Some(registered))
+    }
+
     /// Everything that can be said of what a device brought, without the log's word.
     fn check<P: Profile>(&self, enrolment_id: Hash, dealt: Dealt) -> Result<Held, EnrolError> {
         let (keys, engine) = (&*self.inner.keys, &self.inner.engine);
         let origin = engine.standing().origin().to_owned();
         let ticket = Ticket::open(&dealt.ticket, keys, &enrolment_id)?;
         let device = Point::from_bytes(&dealt.device_key).map_err(|_| EnrolError::DeviceKey)?;
+        let registered = self.registered(&enrolment_id, &ticket, &dealt)?;
+        let attestation = registered.as_ref().map_or_else(|| "none".to_owned(), |it| it.attestation.clone());
+        let passkey = registered.map(|it| Passkey {
+            rp_id: it.about.rp_id,
+            origins: it.about.origins,
+            backup_eligible: it.about.backup_eligible,
+        });
         let label = |stream| dealt.label_secret.stream_key(&enrolment_id, stream).label();
         let labels = [label(Stream::Own), label(Stream::Provider)];
         let shares = dealt.shares.hash();
@@ -219,7 +275,7 @@ impl Authority {
             device_key: &dealt.device_key,
             labels: &labels,
         };
-        request::verify(&proven.hash(), &device, &dealt.proof).map_err(|_| EnrolError::Proof)?;
+        request::verify(&proven.hash(), &device, passkey.as_ref(), &dealt.proof).map_err(|_| EnrolError::Proof)?;
 
         let kem_key = keys.kem_public(ticket.epoch, &enrolment_id)?;
         let context = Enrolling { origin: &origin, enrolment_id: &enrolment_id, device_key: &dealt.device_key };
@@ -241,10 +297,10 @@ impl Authority {
             joint_key: dealt.joint_key,
             device_key: dealt.device_key,
             shares,
-            passkey: None,
+            passkey,
             kem_key_id: kem_key.id(),
             labels,
-            attestation: "none".to_owned(),
+            attestation,
             not_before_ms: ticket.issued_ms.saturating_sub(BEFORE_MS),
             not_after_ms: ticket.not_after_ms,
             predecessor: ticket.predecessor,

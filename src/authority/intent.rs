@@ -18,7 +18,7 @@ use scal3::outcome::BLOCKED;
 use scal3::policy::{Denial, InForce, Operation};
 use scal3::state::{CredentialState, Status};
 use scal3::{Hash, Profile as RecordProfile, request};
-use threshold::{NonceSeed, Profile1, Profile2, Session};
+use threshold::{NonceSeed, Profile1, Profile2, Profile3, Session};
 
 use super::challenges::{FullError, Opened};
 use super::kept::KeptError;
@@ -32,7 +32,7 @@ use crate::submission::{About, AppendError, Appended, Said, Until};
 pub const CLOCKS_DIFFER_MS: u64 = 300_000;
 
 /// Who asks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Who {
     /// The provider's backend, by its token.
     Provider,
@@ -40,8 +40,8 @@ pub enum Who {
     Device {
         /// When it signed.
         time_ms: u64,
-        /// Its signature over what it asks for, at that time.
-        signature: [u8; 64],
+        /// Its signature over what it asks for, at that time, as [`request::verify`] takes it.
+        signature: Vec<u8>,
         /// Where it calls from.
         source: IpAddr,
     },
@@ -132,7 +132,7 @@ impl Authority {
         let state = engine.credential(&credential)?.ok_or(IntentError::UnknownCredential)?;
         if let Who::Device { time_ms, signature, source } = who {
             let hash = request::intent_hash(engine.standing().origin(), &credential, &instruction_id, time_ms);
-            self.is_the_device(&state, &hash, &signature, source).await?;
+            self.is_the_device(&state, &hash, signature, source).await?;
             self.is_now(time_ms)?;
         }
         if let Some(reason) = may_not(&state, &presented, self.now()) {
@@ -173,8 +173,9 @@ impl Authority {
         let (seed, session) = self
             .blocking(move || {
                 let commitment = match profile {
-                    RecordProfile::EcSdsa | RecordProfile::Passkey => seed.commitment::<Profile1>(),
+                    RecordProfile::EcSdsa => seed.commitment::<Profile1>(),
                     RecordProfile::Transcript => seed.commitment::<Profile2>(),
+                    RecordProfile::Passkey => seed.commitment::<Profile3>(),
                 };
                 (seed, Session::new(&credential, &random, &commitment))
             })
@@ -199,11 +200,14 @@ impl Authority {
         &self,
         state: &CredentialState,
         hash: &Hash,
-        signature: &[u8; 64],
+        signature: Vec<u8>,
         source: IpAddr,
     ) -> Result<(), IntentError> {
-        let (key, hash, signature) = (*state.credential().device_key(), *hash, *signature);
-        let verified = self.blocking(move || request::verify(&hash, &key, &signature)).await;
+        let (credential, hash) = (state.credential().clone(), *hash);
+        let verified = self.blocking(move || {
+            request::verify(&hash, credential.device_key(), credential.claims().passkey.as_ref(), &signature)
+        });
+        let verified = verified.await;
         if verified.is_ok() {
             return Ok(());
         }

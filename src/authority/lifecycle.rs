@@ -17,12 +17,12 @@ use crate::history::ReadError;
 use crate::submission::{Appended, Submission, Until};
 
 /// A device that stops its own credential.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ByDevice {
     /// When it signed.
     pub time_ms: u64,
-    /// Its signature over [`stop_hash`].
-    pub signature: [u8; 64],
+    /// Its signature over [`stop_hash`], as [`scal3::request::verify`] takes it.
+    pub signature: Vec<u8>,
     /// Where it calls from.
     pub source: IpAddr,
 }
@@ -39,7 +39,7 @@ impl Authority {
         if let Some(ByDevice { time_ms, signature, source }) = by {
             let state = self.inner.engine.credential(&credential)?.ok_or(IntentError::UnknownCredential)?;
             let hash = stop_hash(self.inner.engine.standing().origin(), &credential, what, time_ms);
-            self.is_the_device(&state, &hash, &signature, source).await?;
+            self.is_the_device(&state, &hash, signature, source).await?;
             self.is_now(time_ms)?;
         }
         let change = match what {

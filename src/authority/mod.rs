@@ -6,6 +6,7 @@
 //! authorise.rs   a pass ─► counted ─► both factors ─► a record, verified and logged
 //! execute.rs     a record ─► published? ─► what its class asks for, done and logged
 //! lifecycle.rs   suspended, resumed, revoked, recovered
+//! registration.rs  a passkey becomes one that this provider knows
 //!
 //! kept.rs        what the provider keeps of an enrolment, sealed, in the log
 //! ticket.rs      what ties the two steps of an enrolment together
@@ -39,6 +40,7 @@ use tokio::sync::Semaphore;
 
 use self::challenges::Challenges;
 use self::kept::{Kept, KeptError};
+use self::registration::RelyingParty;
 use self::strangers::Strangers;
 use self::turns::Turns;
 use crate::engine::Engine;
@@ -82,6 +84,7 @@ impl Default for Settings {
 pub struct Authority {
     inner: Arc<Inner>,
     execution: Arc<Execution>,
+    relying_party: Option<Arc<RelyingParty>>,
 }
 
 struct Inner {
@@ -128,7 +131,14 @@ impl Authority {
             clock,
         });
         tokio::spawn(wipe(Arc::downgrade(&inner)));
-        Authority { inner, execution: Arc::default() }
+        Authority { inner, execution: Arc::default(), relying_party: None }
+    }
+
+    /// The same, taking devices whose keys live behind a browser.
+    #[must_use]
+    pub fn with_relying_party(mut self, party: RelyingParty) -> Authority {
+        self.relying_party = Some(Arc::new(party));
+        self
     }
 
     /// How many nonce seeds are in memory: of challenges that are open.

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
-use scal3::Hash;
 use scal3::authenticator::{Attachment, WebAuthn};
 use scal3::cose::Key;
 use scal3::point::Point;
+use scal3::{Hash, cbor, tagged};
 use serde_json::Value;
 use uuid::Uuid;
 use webauthn_attestation_ca::{AttestationCaList, AttestationCaListBuilder};
@@ -31,6 +31,13 @@ use webauthn_rs_core::proto::{
 
 /// How long a browser waits for its user.
 const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What an authenticator is asked when it is registered for an enrolment: `H("solelog/registration/v1", [origin,
+/// enrolment_id, ticket])`. Only the holder of the ticket can know it, and it is the same whenever it is computed.
+pub fn challenge(origin: &str, enrolment_id: &Hash, ticket: &[u8]) -> Hash {
+    let parts = vec![cbor::text(origin), cbor::bytes(&enrolment_id.0), cbor::bytes(ticket)];
+    tagged("solelog/registration/v1", &cbor::encode(&cbor::Value::Array(parts)))
+}
 
 /// What is asked of an authenticator.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -218,7 +218,7 @@ impl<P: Profile> Subscriber<P> {
         let pass = to_sign.finish(&device_sig)?.to_bytes();
         // The provider checks what is public, spends the challenge, and completes.
         let device_key = public(&self.device)?;
-        let keys = Keys { joint: self.enrolment.joint_key, device: device_key };
+        let keys = Keys { joint: self.enrolment.joint_key, device: device_key, passkey: None };
         let context =
             Enrolling { origin: &self.claims.origin, enrolment_id: &self.claims.enrolment_id, device_key: &device_key };
         let checked = Pass::<P>::parse(&pass)?.check(&keys, &session, &operation)?;

@@ -8,6 +8,7 @@ use serde_json::json;
 use tlog::policy::Policy;
 
 use super::{Exit, Failure, Output, Which, keyfile};
+use crate::authority::registration::RelyingParty;
 use crate::config::{Config, FIELDS, Source, lookup};
 use crate::keys::{KeyStore, SoftKeys, Unlock, file};
 use crate::signers::{OtherName, Signers};
@@ -86,6 +87,8 @@ pub struct Checked {
     pub witness_policy: Option<(String, Policy)>,
     /// The provider's keys; `None` when it runs its part of SCAL3 elsewhere.
     pub keys: Option<SoftKeys>,
+    /// Who registers passkeys; `None` where none are taken.
+    pub relying_party: Option<RelyingParty>,
 }
 
 /// Reads the files that the configuration names.
@@ -100,7 +103,10 @@ pub fn check(config: &Config) -> Result<Checked, Failure> {
             .next(format!("add the line: log {}", signers.vkey())));
     }
     let keys = SoftKeys::open_if_any(&config.key_folder(), &unlock)?;
-    Ok(Checked { vkey: signers.vkey().to_string(), signers, witness_policy, keys })
+    let rules = config.webauthn.rules(&config.authority.issuer);
+    let relying_party =
+        rules.map(RelyingParty::new).transpose().map_err(|e| Failure::new(Exit::Config, format!("webauthn: {e}")))?;
+    Ok(Checked { vkey: signers.vkey().to_string(), signers, witness_policy, keys, relying_party })
 }
 
 /// The key that signs checkpoints, the outgoing one beside it while a rotation lasts, and an ML-DSA-44 key.

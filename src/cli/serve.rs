@@ -75,7 +75,7 @@ pub fn engine_config(config: &Config, checked: Checked) -> (engine::Config, Opti
 /// Opens the log that a configuration describes. It must run in a runtime.
 pub async fn open(config: Config) -> Result<App, Failure> {
     let mut checked = check(&config)?;
-    let keys = checked.keys.take();
+    let (keys, relying_party) = (checked.keys.take(), checked.relying_party.take());
     if config.authority.enabled && keys.is_none() {
         return Err(no_keys(&config));
     }
@@ -91,7 +91,10 @@ pub async fn open(config: Config) -> Result<App, Failure> {
     };
     let keys: Arc<dyn KeyStore> = Arc::new(keys);
     let execution = execution(&config, &keys)?;
-    let authority = Authority::new(engine, keys, config.authority.settings(), clock).with_execution(execution);
+    let mut authority = Authority::new(engine, keys, config.authority.settings(), clock).with_execution(execution);
+    if let Some(party) = relying_party {
+        authority = authority.with_relying_party(party);
+    }
     Ok(App::with_authority(authority, config, text))
 }
 

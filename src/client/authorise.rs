@@ -15,7 +15,8 @@ use scal3::request::intent_hash;
 use scal3::{Document, Hash, Metadata, Profile};
 use std::time::Instant;
 use threshold::{
-    Commitment, Enrolment, Idle, Operation, Pin, Profile as Form, Profile1, Profile2, Session, SubscriberError,
+    Commitment, Enrolment, Idle, Operation, Pin, Profile as Form, Profile1, Profile2, Profile3, Session,
+    SubscriberError,
 };
 use tlog::note::Note;
 use tlog::policy::PolicyError;
@@ -81,13 +82,33 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         pin: &Pin,
         show: impl Fn(&str) -> bool + Sync,
     ) -> Result<Authorised, Error> {
+        self.can_authorise(document)?;
+        self.authorise_in(Slot::Held, document, pin, &show, None).await
+    }
+
+    /// Authorises an instruction for which the provider's backend has opened the intent
+    /// ([`Provider::open_intent`](crate::Provider::open_intent)): a device whose key lives behind a browser bothers its
+    /// person once that way, and not twice. What the backend brought is compared as if the device had asked.
+    ///
+    /// # Errors
+    /// As [`Subscriber::authorise`].
+    pub async fn authorise_opened(
+        &mut self,
+        document: &Document,
+        intent: IntentAnswer,
+        pin: &Pin,
+    ) -> Result<Authorised, Error> {
+        self.can_authorise(document)?;
+        self.authorise_in(Slot::Held, document, pin, &|_| true, Some(intent)).await
+    }
+
+    fn can_authorise(&self, document: &Document) -> Result<(), Error> {
         match &self.state.held {
-            None => return Err(Error::NotEnrolled),
-            Some(held) if held.sequence == 0 && held.pending.is_empty() => return Err(Error::NotActive),
-            Some(_) if document.class == CLASS_ACTIVATE => return Err(Error::Enrolled),
-            Some(_) => {}
+            None => Err(Error::NotEnrolled),
+            Some(held) if held.sequence == 0 && held.pending.is_empty() => Err(Error::NotActive),
+            Some(_) if document.class == CLASS_ACTIVATE => Err(Error::Enrolled),
+            Some(_) => Ok(()),
         }
-        self.authorise_in(Slot::Held, document, pin, &show).await
     }
 
     /// Finds out what became of an answer that left the device. `None`: the log shows nothing (yet).
@@ -116,6 +137,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         document: &Document,
         pin: &Pin,
         show: &(dyn Fn(&str) -> bool + Sync),
+        opened: Option<IntentAnswer>,
     ) -> Result<Authorised, Error> {
         document.check()?;
         let done = match self.reconcile_in(slot).await? {
@@ -126,7 +148,10 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             return Ok(done);
         }
         self.refresh().await?;
-        let mut intent = self.intent(slot, document, show).await?;
+        let mut intent = match opened {
+            Some(intent) => intent,
+            None => self.intent(slot, document, show).await?,
+        };
         let held = self.state.slot(slot).ok_or(Error::NotEnrolled)?;
         if intent.metadata.sequence == held.sequence + 1 && !held.pending.is_empty() {
             // The log took an answer that was thought lost, just now.
@@ -159,7 +184,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let held = self.state.slot(slot).ok_or(Error::NotEnrolled)?;
         let time_ms = self.now_ms();
         let hash = intent_hash(&self.trust.origin, &held.id.0, &document.id(), time_ms);
-        let device = ByDevice { time_ms, signature: Exactly(self.device.sign(&hash.0)?) };
+        let device = ByDevice { time_ms, signature: Bytes(self.device.sign(&hash.0)?) };
         let instruction = Bytes(Presented::of(document, show).to_bytes());
         let body = IntentRequest { credential: held.id, instruction, device: Some(device) };
         Ok(self.provider.intent(&body).await?)
@@ -237,11 +262,9 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         let metadata = metadata.to_bytes();
         let session = session(held, intent)?;
         let (c, pass) = match held.dealt.profile().ok_or(Error::DamagedEnrolment)? {
-            // This device has a key of its own, and no browser: what it makes is of profile 1.
-            Profile::EcSdsa | Profile::Passkey => {
-                pass::<Profile1>(&self.device, held, pin, &session, &metadata, &document.id())?
-            }
+            Profile::EcSdsa => pass::<Profile1>(&self.device, held, pin, &session, &metadata, &document.id())?,
             Profile::Transcript => pass::<Profile2>(&self.device, held, pin, &session, &metadata, &document.id())?,
+            Profile::Passkey => pass::<Profile3>(&self.device, held, pin, &session, &metadata, &document.id())?,
         };
         let pending = Pending {
             c: Exactly(c),
@@ -384,7 +407,7 @@ fn pass<P: Form>(
         &kem_key,
         &mut rng(),
     )?;
-    let c = to_sign.message().first_chunk().copied().ok_or(Error::DamagedEnrolment)?;
+    let c = *to_sign.c();
     let signature = device.sign(to_sign.message())?;
     Ok((c, to_sign.finish(&signature)?.to_bytes().to_vec()))
 }

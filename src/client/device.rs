@@ -1,7 +1,7 @@
 //! The device: the two keys that never leave it, behind two traits that secure hardware can stand behind.
 //!
 //! ```text
-//! DeviceKey   P-256 key          signs                        possession: the first factor
+//! DeviceKey   P-256 key          signs, or answers a browser  possession: the first factor
 //! PinPrf      HMAC-SHA-256 key   PIN -> mask of the share     knowledge: the second factor
 //! ```
 //!
@@ -28,6 +28,10 @@ pub enum DeviceError {
     /// The key is gone: deleted, or made void by a change of the device's lock. Enrol anew.
     #[error("the device has lost its key")]
     Lost,
+    /// The device is of another kind than the profile: profile 3 is for keys behind a browser, the others for keys that
+    /// sign messages.
+    #[error("this device can't make records of that profile")]
+    Profile,
     /// The hardware can't answer now. Try again.
     #[error("the device does not answer: {0}")]
     Unavailable(String),
@@ -38,11 +42,18 @@ pub trait DeviceKey {
     /// The public key, a compressed point.
     fn public(&self) -> [u8; 33];
 
-    /// Signs with ECDSA over P-256 and SHA-256: r || s.
+    /// Signs with ECDSA over P-256 and SHA-256: r || s. A key behind a browser is asked the message as its challenge, and what
+    /// it answers is a varsig ([`Varsig::made`](scal3::evidence::varsig::Varsig::made)).
     ///
     /// # Errors
     /// [`DeviceError`].
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], DeviceError>;
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, DeviceError>;
+
+    /// For a key behind a browser, and only for one: what `navigator.credentials.create()` answered when it was made, as its
+    /// `toJSON()` writes it. Its options came with the invitation. A device that has this makes records of profile 3.
+    fn registration(&self) -> Option<serde_json::Value> {
+        None
+    }
 }
 
 /// The pseudorandom function that turns a PIN into what masks the share.
@@ -207,9 +218,9 @@ impl DeviceKey for SoftDevice {
         self.public
     }
 
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], DeviceError> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, DeviceError> {
         let signature: Signature = self.key.sign(message);
-        Ok(signature.to_bytes().into())
+        Ok(signature.to_bytes().to_vec())
     }
 }
 

@@ -13,13 +13,13 @@ use scal3::instruction::{CLASS_ACTIVATE, CLASS_ADD, Value};
 use scal3::request::Enrolling as Request;
 use scal3::{Change, Claims, Hash, Kind, Profile, StatusChange};
 use std::time::Instant;
-use threshold::{Enrolling, KemPublicKey, Pin, Profile1, Profile2, Shares, deal};
+use threshold::{Enrolling, KemPublicKey, Pin, Profile1, Profile2, Profile3, Shares, deal};
 use tlog::proof_file::ProofFile;
 use zeroize::Zeroizing;
 
 use crate::authorise::Authorised;
 use crate::base64::Bytes;
-use crate::device::{DeviceKey, PinPrf};
+use crate::device::{DeviceError, DeviceKey, PinPrf};
 use crate::folder::Memory;
 use crate::state::{Candidate, Dealt, Held, Label, Slot};
 use crate::subscriber::{Error, Lie, Subscriber, TOLERANCE_MS, instruction, rng};
@@ -88,7 +88,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         // The log refuses a first record of a device that has not seen its credential there.
         self.covered(issued_at).await?;
         let fields = [("credential", Value::Bytes(id.0.to_vec()))];
-        self.authorise_in(slot, &instruction(CLASS_ACTIVATE, &fields)?, pin, &|_| true).await
+        self.authorise_in(slot, &instruction(CLASS_ACTIVATE, &fields)?, pin, &|_| true, None).await
     }
 
     /// Deals a new joint key under this PIN, and saves what it dealt. What was dealt for the same invitation stays.
@@ -115,6 +115,10 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
                 other => drop(other?),
             }
         }
+        let registration = self.device.registration();
+        if registration.is_some() != (profile == Profile::Passkey) {
+            return Err(DeviceError::Profile.into());
+        }
         let mut label_secret = Zeroizing::new([0; 32]);
         getrandom::fill(&mut label_secret[..])?;
         let kem_key = KemPublicKey::parse(&invitation.kem_key.0).map_err(|_| Error::OtherInvitation)?;
@@ -123,9 +127,9 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             Enrolling { origin: &self.trust.origin, enrolment_id: &invitation.enrolment_id.0, device_key: &device_key };
         let mask = self.device.mask(pin)?;
         let dealt = match profile {
-            // The shares of profile 3 are those of profile 1. A provider that enrols a browser asks it for more than this.
-            Profile::EcSdsa | Profile::Passkey => {
-                deal::<Profile1>(&context, &mask, &kem_key, &mut rng()).map(|e| (e.joint_key, e.shares))
+            Profile::EcSdsa => deal::<Profile1>(&context, &mask, &kem_key, &mut rng()).map(|e| (e.joint_key, e.shares)),
+            Profile::Passkey => {
+                deal::<Profile3>(&context, &mask, &kem_key, &mut rng()).map(|e| (e.joint_key, e.shares))
             }
             Profile::Transcript => {
                 deal::<Profile2>(&context, &mask, &kem_key, &mut rng()).map(|e| (e.joint_key, e.shares))
@@ -149,17 +153,24 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             device_key: &device_key,
             labels: &dealt.labels(),
         };
-        let proof = Exactly(self.device.sign(&request.hash().0)?);
+        let proof = Bytes(self.device.sign(&request.hash().0)?);
         let predecessor = predecessor.map(Hex);
-        self.state.candidate =
-            Some(Candidate { invitation: invitation.clone(), predecessor, dealt, proof, id: None, credential: None });
+        self.state.candidate = Some(Candidate {
+            invitation: invitation.clone(),
+            predecessor,
+            dealt,
+            proof,
+            registration,
+            id: None,
+            credential: None,
+        });
         self.save()
     }
 
     /// Sends what was dealt, and checks the credential that comes back, or the claims of the one that will.
     pub(crate) async fn offer(&mut self) -> Result<Offered, Error> {
         let candidate = self.state.candidate.clone().ok_or(Error::NotEnrolled)?;
-        let Candidate { invitation, dealt, proof, .. } = &candidate;
+        let Candidate { invitation, dealt, proof, registration, .. } = &candidate;
         let (blinded, sealed) = dealt.shares.0.split_at(32);
         let body = EnrolRequest {
             ticket: invitation.ticket.clone(),
@@ -167,7 +178,11 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             joint_key: dealt.joint_key,
             blinded: Exactly(blinded.try_into().map_err(|_| Error::DamagedEnrolment)?),
             sealed: Exactly(sealed.try_into().map_err(|_| Error::DamagedEnrolment)?),
-            device: EnrolDevice { key: Exactly(self.device.public()), proof: *proof, attestation: None },
+            device: EnrolDevice {
+                key: Exactly(self.device.public()),
+                proof: proof.clone(),
+                registration: registration.clone(),
+            },
             label_secret: Exactly(*dealt.label_secret.expose()),
         };
         let answer = self.provider.enrol(&invitation.enrolment_id.0, &body).await?;
@@ -207,6 +222,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
             ("profile", claims.profile.number() == dealt.profile),
             ("joint key", claims.joint_key == dealt.joint_key.0),
             ("device key", claims.device_key == self.device.public()),
+            ("passkey", claims.passkey.is_some() == candidate.registration.is_some()),
             ("shares", claims.shares == shares.hash()),
             ("KEM key", claims.kem_key_id == kem_key.id()),
             ("label", claims.labels == dealt.labels()),

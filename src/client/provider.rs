@@ -19,12 +19,14 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use scal3::Hash;
+use scal3::instruction::Presented;
 use scal3::request::Stop;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tlog::TreeSize;
 use tlog::note::MAX_NOTE;
 
+use crate::base64::Bytes;
 use crate::receipt::Receipt;
 use crate::wire::{
     AppendAnswer, AuthoriseAnswer, AuthoriseRequest, ConsistencyAnswer, EnrolAnswer, EnrolRequest, Hex, IntentAnswer,
@@ -198,6 +200,8 @@ problem_kinds! {
     ChallengeExpired = "challenge-expired",
     /// Too many challenges are open. Wait for them to expire.
     ChallengesFull = "challenges-full",
+    /// The device's signature over a request does not verify.
+    NotTheDevice = "not-the-device",
     /// A public check of the answer failed. Nothing was spent.
     PassRefused = "pass-refused",
     /// The answer was damaged on its way. The attempt was given back; authorise anew.
@@ -380,6 +384,22 @@ impl Provider {
     /// [`ProviderError`].
     pub async fn intent(&self, body: &IntentRequest) -> Result<IntentAnswer, ProviderError> {
         self.json(self.post("v1/intents", body)?).await
+    }
+
+    /// Asks for a challenge on a device's behalf: for the provider's backend, whose token has the scope `authorise`. The
+    /// device takes the answer with [`Subscriber::authorise_opened`](crate::Subscriber::authorise_opened).
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn open_intent(
+        &self,
+        token: &Token,
+        credential: &Hash,
+        presented: &Presented,
+    ) -> Result<IntentAnswer, ProviderError> {
+        let instruction = Bytes(presented.to_bytes());
+        let body = IntentRequest { credential: Hex(*credential), instruction, device: None };
+        self.json(self.post("v1/intents", &body)?.header(AUTHORIZATION, token.0.clone())).await
     }
 
     /// Answers a challenge. Sent once: what is unclear afterwards is cleared up in the log.

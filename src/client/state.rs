@@ -106,7 +106,10 @@ pub(crate) struct Candidate {
     pub predecessor: Option<Hex>,
     pub dealt: Dealt,
     /// The device's signature over the enrolment.
-    pub proof: Exactly<64>,
+    pub proof: Bytes,
+    /// Of a key behind a browser: how it was registered.
+    #[serde(default)]
+    pub registration: Option<serde_json::Value>,
     /// The id of what the provider makes of it: it does not change any more.
     #[serde(default)]
     pub id: Option<Hex>,

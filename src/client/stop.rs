@@ -7,13 +7,14 @@ use scal3::request::{Stop, stop_hash};
 use scal3::{Change, Hash, Kind, StatusChange};
 use std::time::Instant;
 
+use crate::base64::Bytes;
 use crate::device::{DeviceKey, PinPrf};
 use crate::folder::Memory;
 use crate::provider::ProviderError;
 use crate::receipt::Receipt;
 use crate::state::{Dealt, Held};
 use crate::subscriber::{Error, Lie, Subscriber};
-use crate::wire::{ByDevice, Exactly, StopRequest};
+use crate::wire::{ByDevice, StopRequest};
 
 /// A change of a credential's status that the log shows.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
     pub(crate) async fn stop(&mut self, held: &Held, what: Stop, reason: &str) -> Result<Status, Error> {
         let time_ms = self.now_ms();
         let hash = stop_hash(&self.trust.origin, &held.id.0, what, time_ms);
-        let device = ByDevice { time_ms, signature: Exactly(self.device.sign(&hash.0)?) };
+        let device = ByDevice { time_ms, signature: Bytes(self.device.sign(&hash.0)?) };
         let body = StopRequest { reason: reason.to_owned(), device: Some(device) };
         let refused = match self.provider.stop(&held.id.0, what, &body).await {
             Ok(_) => None,

@@ -94,6 +94,9 @@ pub struct Invitation {
     pub ticket: Bytes,
     /// Until when.
     pub expires_ms: u64,
+    /// Where the provider takes passkeys: the options for `navigator.credentials.create()`, `{"publicKey": …}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<serde_json::Value>,
 }
 
 impl std::fmt::Debug for Invitation {
@@ -112,7 +115,7 @@ impl std::fmt::Debug for Invitation {
 pub struct EnrolRequest {
     /// From the invitation.
     pub ticket: Bytes,
-    /// The form of its records, 1 or 2.
+    /// The form of its records: 1, 2 or 3.
     pub profile: u64,
     /// The joint key.
     pub joint_key: Exactly<33>,
@@ -133,9 +136,10 @@ pub struct EnrolDevice {
     /// Its key.
     pub key: Exactly<33>,
     /// Its signature over the enrolment's hash.
-    pub proof: Exactly<64>,
-    /// What its maker says about it.
-    pub attestation: Option<serde_json::Value>,
+    pub proof: Bytes,
+    /// Of a key behind a browser: what `navigator.credentials.create()` answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<serde_json::Value>,
 }
 
 /// What became of an enrolment.
@@ -158,8 +162,8 @@ pub struct EnrolAnswer {
 pub struct ByDevice {
     /// The device's clock.
     pub time_ms: u64,
-    /// Its signature.
-    pub signature: Exactly<64>,
+    /// Its signature: r || s, or a passkey's varsig.
+    pub signature: Bytes,
 }
 
 /// Asks for a challenge to authorise an instruction with.

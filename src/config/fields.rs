@@ -104,6 +104,31 @@ pub const FIELDS: &[Field] = &[
         "10",
         "How many requests that do not verify are answered in a minute, for each credential and each address; later ones get 429.",
     ),
+    text(
+        "webauthn.rp_id",
+        "\"wallet.example\"",
+        "The relying party of passkeys and security keys: a domain. Without it none are taken.",
+    ),
+    text(
+        "webauthn.origins",
+        "\"https://wallet.example https://app.wallet.example\"",
+        "The origins of the pages that may ask for them, with spaces between: https, at that domain or below it.",
+    ),
+    boolean(
+        "webauthn.user_verification",
+        "true",
+        "Whether an authenticator must have verified its user, by a finger, a face or a PIN of its own.",
+    ),
+    boolean(
+        "webauthn.synced",
+        "false",
+        "Whether keys are taken that may be synced to other devices. Such a key shows an account, not the possession of a device.",
+    ),
+    text(
+        "webauthn.models",
+        "\"/etc/solelog/models\"",
+        "A folder with the models that are trusted: the certificate (PEM) of the root that vouches for one, in a file called AAGUID-name.pem. Without it, no attestation is asked for.",
+    ),
     boolean(
         "execution.documents",
         "true",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::authority;
+use crate::authority::registration::Rules;
 use crate::engine;
 use crate::submission::Allowance;
 
@@ -42,6 +43,28 @@ pub struct Authority {
     pub challenges: usize,
     /// How many requests that do not verify are answered in a minute.
     pub strangers: u32,
+}
+
+/// Which passkeys and security keys are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebAuthn {
+    /// The relying party; without it, none are.
+    pub rp_id: Option<String>,
+    /// The origins of the pages that may ask for them, with spaces between.
+    pub origins: String,
+    /// Whether they must have verified their user.
+    pub user_verification: bool,
+    /// Whether keys are taken that may be synced to other devices.
+    pub synced: bool,
+    /// The folder with the models that are trusted.
+    pub models: Option<PathBuf>,
+}
+
+impl Default for WebAuthn {
+    fn default() -> WebAuthn {
+        WebAuthn { rp_id: None, origins: String::new(), user_verification: true, synced: false, models: None }
+    }
 }
 
 /// What is done about what was authorised.
@@ -227,6 +250,20 @@ impl Authority {
             },
             strangers: self.strangers,
         }
+    }
+}
+
+impl WebAuthn {
+    /// What is asked of passkeys by a provider of this name, where any are taken.
+    pub fn rules(&self, provider: &str) -> Option<Rules> {
+        Some(Rules {
+            rp_id: self.rp_id.clone()?,
+            rp_name: provider.to_owned(),
+            origins: self.origins.split_whitespace().map(str::to_owned).collect(),
+            user_verification: self.user_verification,
+            synced: self.synced,
+            models: self.models.clone(),
+        })
     }
 }
 

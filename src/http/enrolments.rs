@@ -48,6 +48,11 @@ pub(super) struct Begun {
     ticket: String,
     /// Until when the ticket is good, milliseconds since 1970.
     expires_ms: u64,
+    /// Where this server takes passkeys: the options for `navigator.credentials.create()`, as
+    /// `PublicKeyCredential.parseCreationOptionsFromJSON()` takes them under `publicKey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    registration: Option<serde_json::Value>,
 }
 
 /// Begin an enrolment.
@@ -78,6 +83,7 @@ pub(super) async fn begin(State(app): State<App>, headers: HeaderMap, body: Body
         kem_key: base64(begun.kem_key),
         ticket: base64(&begun.ticket),
         expires_ms: begun.expires_ms,
+        registration: begun.registration,
     };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
@@ -88,7 +94,7 @@ pub(super) async fn begin(State(app): State<App>, headers: HeaderMap, body: Body
 pub(super) struct Complete {
     /// The ticket.
     ticket: String,
-    /// 1: textbook EC-SDSA. 2: the transcript of the published implementation.
+    /// 1: textbook EC-SDSA. 2: the transcript of the published implementation. 3: as 1, with a passkey as the device.
     profile: u64,
     /// The joint key that the device dealt, 33 bytes.
     joint_key: String,
@@ -108,12 +114,13 @@ pub(super) struct Complete {
 pub(super) struct DeviceKey {
     /// P-256, a compressed point, 33 bytes.
     key: String,
-    /// Its signature over the enrolment, r and s, 64 bytes.
+    /// Its signature over the enrolment: r and s, 64 bytes. In profile 3 a varsig whose challenge is the enrolment's hash.
     proof: String,
-    /// What the device's maker says of the key. Not taken in this version.
+    /// In profile 3, and only there: what `navigator.credentials.create()` answered to the options that came with the ticket,
+    /// as its `toJSON()` writes it.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    attestation: Option<serde_json::Value>,
+    registration: Option<serde_json::Value>,
 }
 
 /// A credential that was made, or will be.
@@ -155,9 +162,6 @@ pub(super) async fn complete(
     let id = json::hash("id", &id)?;
     let authority = app.authority()?.clone();
     let (request, held): (Complete, _) = json::read(&app, &headers, body).await?;
-    if request.device.attestation.is_some() {
-        return Err(Error::Parameter("device.attestation: this version takes none; leave it out".to_owned()));
-    }
     let blinded: [u8; 32] = json::fixed("blinded", &request.blinded)?;
     let sealed: [u8; Shares::LEN - 32] = json::fixed("sealed", &request.sealed)?;
     let shares = Shares::parse(&[&blinded[..], &sealed].concat());
@@ -168,13 +172,12 @@ pub(super) async fn complete(
         profile: u8::try_from(request.profile)
             .ok()
             .and_then(|number| Profile::new(number.into()))
-            // A browser's device key is enrolled with what it is for, which this request has no room for.
-            .filter(|profile| *profile != Profile::Passkey)
-            .ok_or_else(|| Error::Parameter("profile: 1 or 2".to_owned()))?,
+            .ok_or_else(|| Error::Parameter("profile: 1, 2 or 3".to_owned()))?,
         joint_key: json::fixed("joint_key", &request.joint_key)?,
         shares: shares.ok_or_else(|| Error::Parameter("sealed: not a sealed share".to_owned()))?,
         device_key: json::fixed("device.key", &request.device.key)?,
-        proof: json::fixed("device.proof", &request.device.proof)?,
+        proof: json::bytes("device.proof", &request.device.proof)?,
+        registration: request.device.registration,
         label_secret: LabelSecret::from_bytes(*label_secret),
     };
     // In a task of its own: once it has begun to issue, it ends, whoever waits for it.

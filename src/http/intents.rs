@@ -37,7 +37,7 @@ pub(super) struct Ask {
 pub(super) struct BySignature {
     /// The device's clock, milliseconds since 1970.
     pub time_ms: u64,
-    /// Its signature, r and s, base64.
+    /// Its signature, base64: r and s. A passkey's is a varsig whose challenge is the hash to sign.
     pub signature: String,
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn open(
     let (Ask { credential, instruction, device }, held) = json::read(&app, &headers, body).await?;
     let (who, admitted) = match device {
         Some(BySignature { time_ms, signature }) => {
-            (Who::Device { time_ms, signature: json::fixed("device.signature", &signature)?, source }, None)
+            (Who::Device { time_ms, signature: json::bytes("device.signature", &signature)?, source }, None)
         }
         None => (Who::Provider, Some(app.admit(&headers, Scope::Authorise)?)),
     };
@@ -166,7 +166,7 @@ fn opened(app: &App, intent: Intent) -> Opened {
 pub(super) struct Authorise {
     /// The metadata, as it was signed: deterministic CBOR.
     metadata: String,
-    /// The pass: 340 bytes in profile 1, 308 in profile 2.
+    /// The pass: 340 bytes in profile 1, 308 in profile 2, 276 and a varsig in profile 3.
     pass: String,
     /// Evidence. This version takes none.
     #[serde(default)]

@@ -97,7 +97,7 @@ async fn stop(
     let reason = short(reason)?;
     let (by, _admitted) = match device {
         Some(BySignature { time_ms, signature }) => {
-            (Some(ByDevice { time_ms, signature: json::fixed("device.signature", &signature)?, source }), None)
+            (Some(ByDevice { time_ms, signature: json::bytes("device.signature", &signature)?, source }), None)
         }
         None => (None, Some(app.admit(&headers, Scope::Manage)?)),
     };

@@ -24,6 +24,9 @@ use tlog::Hash;
 use crate::authenticator::origins;
 use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
 use crate::cose::{self, CoseError, Key};
+use crate::evidence::Reason;
+use crate::evidence::varsig::Varsig;
+use crate::evidence::webauthn::{self, Expected};
 use crate::limits::{CREDENTIAL_MAX, ORIGIN_MAX};
 use crate::point::{EncodingError, Point};
 use crate::profile::Profile;
@@ -274,6 +277,23 @@ impl Claims {
 }
 
 impl Passkey {
+    /// Whether that is an answer to this challenge: asked where it may be asked, with somebody there. Says nothing of the
+    /// signature.
+    ///
+    /// # Errors
+    /// The first [`Reason`].
+    pub fn was_asked(&self, assertion: &Varsig, challenge: &Hash) -> Result<(), Reason> {
+        let expected = Expected {
+            challenge: &challenge.0,
+            rp_id: &self.rp_id,
+            origins: &self.origins,
+            backup_eligible: self.backup_eligible,
+            // The PIN is the second factor; a device that asks for one more is welcome to.
+            user_verified: false,
+        };
+        webauthn::read(&assertion.authenticator_data, &assertion.client_data, &expected).map(|_| ())
+    }
+
     fn read(parts: &mut Parts) -> Result<Passkey, ShapeError> {
         let mut passkey = parts.array("passkey")?;
         let read = Passkey {

@@ -30,7 +30,6 @@ use crate::credential::Passkey;
 use crate::ecdsa::Signature;
 use crate::evidence::Reason;
 use crate::evidence::varsig::{Algorithm, Varsig};
-use crate::evidence::webauthn::{self, Expected};
 use crate::metadata::{Metadata, MetadataError, operation_hash};
 use crate::point::{EncodingError, Point, Scalar};
 use crate::profile::Profile;
@@ -344,20 +343,12 @@ impl Record {
     /// the others.
     pub(crate) fn check_assertion(&self, passkey: &Passkey) -> Result<(), Reason> {
         let Some(assertion) = &self.assertion else { return Ok(()) };
-        let expected = Expected {
-            challenge: &device_challenge(&self.c, &self.check).0,
-            rp_id: &passkey.rp_id,
-            origins: &passkey.origins,
-            backup_eligible: passkey.backup_eligible,
-            // The PIN is the second factor; a device that asks for one more is welcome to.
-            user_verified: false,
-        };
-        webauthn::read(&assertion.authenticator_data, &assertion.client_data, &expected).map(|_| ())
+        passkey.was_asked(assertion, &device_challenge(&self.c, &self.check))
     }
 
     fn device_message(&self) -> Vec<u8> {
         match &self.assertion {
-            Some(said) => webauthn::signed_bytes(&said.authenticator_data, &said.client_data),
+            Some(said) => said.signed_bytes(),
             None => device_message(&self.c, &self.check),
         }
     }

@@ -8,14 +8,17 @@
 //!
 //! One factor signs here, so nothing that is signed here authorises anything: it shows that the key is there, opens a
 //! challenge, or takes power away. The three tags differ from each other and from what a record's device signature covers
-//! (`c` and checksum, 64 bytes, no tag), so none of them can stand in for another.
+//! (`c` and checksum, 64 bytes, no tag), so none of them can stand in for another. A key that lives behind a browser (profile
+//! 3) signs no messages: there the hash is the challenge that it answers, and the signature is a varsig.
 
 use alloc::vec;
 
 use tlog::Hash;
 
 use crate::cbor::{self, Value};
+use crate::credential::Passkey;
 use crate::ecdsa::{BadSignature, Signature};
+use crate::evidence::varsig::{Algorithm, Varsig};
 use crate::point::Point;
 use crate::profile::Profile;
 use crate::tag::tagged;
@@ -104,9 +107,27 @@ pub fn stop_hash(origin: &str, credential: &Hash, what: Stop, time_ms: u64) -> H
     )
 }
 
-/// Verifies a device's signature over one of these hashes: ECDSA over P-256 with SHA-256, the hash being the message.
-pub fn verify(hash: &Hash, device_key: &Point, signature: &[u8; 64]) -> Result<(), BadSignature> {
-    Signature::from_bytes(signature).map_err(|_| BadSignature)?.verify(device_key, &hash.0)
+/// Verifies a device's signature over one of these hashes: ECDSA over P-256 with SHA-256, r ‖ s, the hash being the message.
+/// That of a passkey is a varsig, the hash being its challenge.
+///
+/// # Errors
+/// [`BadSignature`]: it does not verify, or is none.
+pub fn verify(
+    hash: &Hash,
+    device_key: &Point,
+    passkey: Option<&Passkey>,
+    signature: &[u8],
+) -> Result<(), BadSignature> {
+    let Some(passkey) = passkey else {
+        return Signature::parse(signature).map_err(|_| BadSignature)?.verify(device_key, &hash.0);
+    };
+    let assertion = Varsig::parse(signature).map_err(|_| BadSignature)?;
+    passkey.was_asked(&assertion, hash).map_err(|_| BadSignature)?;
+    if assertion.algorithm != Algorithm::Es256 {
+        return Err(BadSignature);
+    }
+    let signature = Signature::from_bytes(&assertion.signature).map_err(|_| BadSignature)?;
+    signature.verify(device_key, &assertion.signed_bytes())
 }
 
 #[cfg(test)]
@@ -161,9 +182,9 @@ mod tests {
         let hash = stop_hash("log.example", &Hash([1; 32]), Stop::Revoke, 5);
         let made: Made = device.sign(&hash.0);
         let signature: [u8; 64] = made.to_bytes().into();
-        assert_eq!(verify(&hash, &public(&device), &signature), Ok(()));
-        assert_eq!(verify(&hash, &public(&stranger), &signature), Err(BadSignature));
-        assert_eq!(verify(&Hash([0; 32]), &public(&device), &signature), Err(BadSignature));
-        assert_eq!(verify(&hash, &public(&device), &[0; 64]), Err(BadSignature));
+        assert_eq!(verify(&hash, &public(&device), None, &signature), Ok(()));
+        assert_eq!(verify(&hash, &public(&stranger), None, &signature), Err(BadSignature));
+        assert_eq!(verify(&Hash([0; 32]), &public(&device), None, &signature), Err(BadSignature));
+        assert_eq!(verify(&hash, &public(&device), None, &[0; 64]), Err(BadSignature));
     }
 }

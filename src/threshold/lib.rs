@@ -72,10 +72,10 @@
 //!     .commit(&mut rng)
 //!     .prepare(&session, &operation, &kem.public_key(), &mut rng)?;
 //! let signature: Signature = device.sign(to_sign.message());
-//! let pass = to_sign.finish(&signature.to_bytes().into())?.to_bytes();
+//! let pass = to_sign.finish(&signature.to_bytes())?.to_bytes();
 //!
 //! // The provider checks what is public, spends the challenge, and completes.
-//! let keys = Keys { joint: enrolment.joint_key, device: device_key };
+//! let keys = Keys { joint: enrolment.joint_key, device: device_key, passkey: None };
 //! let checked = Pass::parse(&pass)?.check(&keys, &session, &operation)?;
 //! let agreed = kem.agree(checked.encapsulated())?;
 //! let record = checked.complete(seed.take(), &share, &agreed)?;
@@ -85,7 +85,7 @@
 //! ```
 //!
 //! Reading order: [`profile`] (what differs between records), [`suite`], [`secret`], [`mask`],
-//! [`kem_key`], [`seal`], [`enrol`], [`challenge`], [`operation`], [`subscriber`], [`pass`],
+//! [`kem_key`], [`seal`], [`enrol`], [`challenge`], [`operation`], `device`, [`subscriber`], [`pass`],
 //! [`provider`].
 //!
 //! There is no clock, no I/O and no randomness in here: random bytes are an argument.
@@ -96,6 +96,7 @@
 extern crate alloc;
 
 pub mod challenge;
+mod device;
 pub mod enrol;
 mod joint;
 pub mod kem_key;
@@ -117,6 +118,6 @@ pub use kem_key::{Agreed, KemKey, KemPublicKey, MasterSecret};
 pub use mask::{DeviceSecret, Mask, Pin};
 pub use operation::Operation;
 pub use pass::{Checked, Keys, Pass, PassError, PublicFault};
-pub use profile::{Profile, Profile1, Profile2};
+pub use profile::{Profile, Profile1, Profile2, Profile3};
 pub use provider::{CompleteError, Fault, Record};
 pub use subscriber::{Committed, Idle, SubscriberError, ToSign};

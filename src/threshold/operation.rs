@@ -18,6 +18,7 @@ use scal3::record::{self, Check, joint_message};
 use scal3::{Hash, Metadata};
 
 use crate::challenge::Session;
+use crate::device::DeviceAnswer;
 use crate::point::Encoded;
 use crate::profile::{Profile, Profile2};
 
@@ -73,10 +74,13 @@ impl<P: Profile> Operation<P> {
 
     /// The record of this operation.
     pub(crate) fn record(&self, signatures: &Signatures<'_>) -> Vec<u8> {
-        let Signatures { binding_key, c, z, check, device_sig, binding_sig } = *signatures;
+        let Signatures { binding_key, c, z, check, device, binding_sig } = *signatures;
+        let device_sig = device.signature();
         match &self.what {
             What::Logged { metadata, instruction_id, .. } => {
-                record::Parts { binding_key, metadata, instruction_id, c, z, check, device_sig, binding_sig }.to_bytes()
+                let parts =
+                    record::Parts { binding_key, metadata, instruction_id, c, z, check, device_sig, binding_sig };
+                device.assertion().map_or_else(|| parts.to_bytes(), |assertion| parts.to_bytes_with(assertion))
             }
             What::Digest(_) => [&c[..], check.as_bytes(), device_sig, binding_key, binding_sig, z].concat(),
         }
@@ -103,6 +107,6 @@ pub(crate) struct Signatures<'a> {
     pub(crate) c: &'a [u8; 32],
     pub(crate) z: &'a [u8; 32],
     pub(crate) check: Check,
-    pub(crate) device_sig: &'a [u8; 64],
+    pub(crate) device: &'a DeviceAnswer,
     pub(crate) binding_sig: &'a [u8; 64],
 }

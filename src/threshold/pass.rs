@@ -8,6 +8,16 @@
 //! 227  E[33] || sealed z2[32] || tag[16]
 //! 308  checksum[32]                          profile 1 only: SHA-256(z2)
 //! ```
+//! In profile 3 the assertion of the device, which says itself how long it is, stands last:
+//!
+//! ```text
+//!   0  D2 || E2[66]
+//!  66  binding_vk[33]
+//!  99  binding_sig[64]                       over the 64 bytes r || s of the assertion
+//! 163  E[33] || sealed z2[32] || tag[16]
+//! 244  checksum[32]
+//! 276  varsig
+//! ```
 //! A pass is for the provider alone: whoever gets the KEM key later turns a kept one into a way to
 //! test PINs. It is never logged, and not printed.
 //!
@@ -18,11 +28,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 
+use scal3::credential::Passkey;
 use scal3::ecdsa::Signature;
+use scal3::evidence::Reason;
 use scal3::point::Point;
-use scal3::record::{Check, device_message};
+use scal3::record::Check;
 
 use crate::challenge::{Commitment, Session};
+use crate::device::DeviceAnswer;
 use crate::joint::Joint;
 use crate::operation::{Elsewhere, Operation};
 use crate::parts::Parts;
@@ -39,8 +52,8 @@ pub enum PassError {
     /// D2 or E2 is no compressed point.
     #[error("a commitment is not a compressed point")]
     Commitment,
-    /// The device signature is no r || s.
-    #[error("the device signature is not r || s")]
+    /// The device signature is no r || s; in profile 3, no varsig of P-256.
+    #[error("the device signature is not r || s, or in profile 3 not a varsig of P-256")]
     DeviceSignature,
     /// The binding key is no compressed point.
     #[error("the binding key is not a compressed point")]
@@ -74,6 +87,9 @@ pub enum PublicFault {
     /// The binding key did not sign the device signature.
     #[error("the binding signature does not verify")]
     Binding,
+    /// In profile 3: the device was asked something else, elsewhere, or with nobody there.
+    #[error("the device's assertion is not an answer to this: {0}")]
+    Assertion(Reason),
     /// The device did not sign this challenge, operation and share.
     #[error("the device signature does not verify")]
     Device,
@@ -90,16 +106,18 @@ impl From<Elsewhere> for PublicFault {
 
 /// The public keys of a credential, compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
+pub struct Keys<'a> {
     /// The key that both factors hold together.
     pub joint: [u8; 33],
     /// The key of the device's secure hardware.
     pub device: [u8; 33],
+    /// In profile 3, where that key may be used.
+    pub passkey: Option<&'a Passkey>,
 }
 
 pub(crate) struct Fields {
     pub(crate) commitment: Commitment,
-    pub(crate) device_sig: Signature,
+    pub(crate) device: DeviceAnswer,
     pub(crate) binding_vk: Encoded,
     pub(crate) binding_sig: Signature,
     pub(crate) sealed: Sealed<32>,
@@ -113,10 +131,10 @@ pub struct Pass<P> {
 }
 
 impl<P: Profile> Pass<P> {
-    /// 340 bytes in profile 1, 308 in profile 2.
-    pub const LEN: usize = match P::RECORD {
-        scal3::Profile::EcSdsa | scal3::Profile::Passkey => 340,
-        scal3::Profile::Transcript => 308,
+    /// Length of everything but the device's answer.
+    const FIXED: usize = match P::RECORD {
+        scal3::Profile::EcSdsa | scal3::Profile::Passkey => 276,
+        scal3::Profile::Transcript => 244,
     };
 
     pub(crate) const fn assemble(fields: Fields) -> Self {
@@ -128,14 +146,21 @@ impl<P: Profile> Pass<P> {
     /// # Errors
     /// The first part that is not what it should be.
     pub fn parse(bytes: &[u8]) -> Result<Self, PassError> {
-        if bytes.len() != Self::LEN {
+        // How much of it the device made: 64 bytes, or in profile 3 as much as it says itself.
+        let answer = bytes.len().checked_sub(Self::FIXED).ok_or(PassError::Length)?;
+        if P::RECORD != scal3::Profile::Passkey && answer != Signature::LEN {
             return Err(PassError::Length);
         }
+        let device = |bytes| DeviceAnswer::parse(P::RECORD, bytes).ok_or(PassError::DeviceSignature);
         let mut parts = Parts(bytes);
         let commitment = parts.take().ok_or(PassError::Length)?;
         let commitment = Commitment::parse(commitment).map_err(|_| PassError::Commitment)?;
-        let device_sig = parts.take().ok_or(PassError::Length)?;
-        let device_sig = Signature::from_bytes(device_sig).map_err(|_| PassError::DeviceSignature)?;
+        let first = match P::RECORD {
+            scal3::Profile::EcSdsa | scal3::Profile::Transcript => {
+                Some(device(parts.take::<{ Signature::LEN }>().ok_or(PassError::Length)?)?)
+            }
+            scal3::Profile::Passkey => None,
+        };
         let binding_vk = *parts.take().ok_or(PassError::Length)?;
         point::parse(&binding_vk).ok_or(PassError::BindingKey)?;
         let binding_sig = parts.take().ok_or(PassError::Length)?;
@@ -149,12 +174,18 @@ impl<P: Profile> Pass<P> {
             }
             scal3::Profile::Transcript => Check::Tag(sealed.tag),
         };
-        Ok(Pass::assemble(Fields { commitment, device_sig, binding_vk, binding_sig, sealed, check }))
+        let device = first.map_or_else(|| device(parts.0), Ok)?;
+        Ok(Pass::assemble(Fields { commitment, device, binding_vk, binding_sig, sealed, check }))
     }
 
     /// The bytes that travel.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Fields { commitment, device_sig, binding_vk, binding_sig, sealed, check } = &self.fields;
+        let Fields { commitment, device, binding_vk, binding_sig, sealed, check } = &self.fields;
+        let device = device.to_bytes();
+        let (first, last) = match P::RECORD {
+            scal3::Profile::EcSdsa | scal3::Profile::Transcript => (&device[..], &[][..]),
+            scal3::Profile::Passkey => (&[][..], &device[..]),
+        };
         let checksum = match check {
             Check::Checksum(checksum) => &checksum[..],
             // It stands in the sealed share already.
@@ -162,13 +193,14 @@ impl<P: Profile> Pass<P> {
         };
         [
             commitment.as_bytes(),
-            device_sig.as_bytes(),
+            first,
             binding_vk,
             binding_sig.as_bytes(),
             &sealed.encapsulated,
             &sealed.ciphertext,
             &sealed.tag,
             checksum,
+            last,
         ]
         .concat()
     }
@@ -185,20 +217,24 @@ impl<P: Profile> Pass<P> {
     ///
     /// # Errors
     /// The first check that fails. The challenge is not spent by that.
-    pub fn check(self, keys: &Keys, session: &Session, operation: &Operation<P>) -> Result<Checked<P>, PublicFault> {
+    pub fn check(
+        self,
+        keys: &Keys<'_>,
+        session: &Session,
+        operation: &Operation<P>,
+    ) -> Result<Checked<P>, PublicFault> {
         let joint_key = point::parse(&keys.joint).ok_or(PublicFault::JointKey)?;
         let device_key = Point::from_bytes(&keys.device).map_err(|_| PublicFault::DeviceKey)?;
         operation.belongs_to(session)?;
-        let Fields { commitment, device_sig, binding_vk, binding_sig, check, .. } = &self.fields;
+        let Fields { commitment, device, binding_vk, binding_sig, check, .. } = &self.fields;
         let message = operation.message(binding_vk);
         let joint = Joint::new::<P>(&joint_key, session.commitment(), commitment, &message)
             .map_err(|_| PublicFault::Commitment)?;
-        let authenticator = device_message(joint.c(), check);
         Point::from_bytes(binding_vk)
             .ok()
-            .and_then(|key| binding_sig.verify(&key, device_sig.as_bytes()).ok())
+            .and_then(|key| binding_sig.verify(&key, device.signature()).ok())
             .ok_or(PublicFault::Binding)?;
-        device_sig.verify(&device_key, &authenticator).map_err(|_| PublicFault::Device)?;
+        device.verify(&device_key, keys.passkey, joint.c(), check)?;
         Ok(Checked {
             fields: self.fields,
             joint_key: keys.joint,

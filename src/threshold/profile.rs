@@ -15,6 +15,9 @@
 //! device signs             c || SHA-256(z2)                           c || AES-GCM tag of the sealed z2
 //! pass                     340 bytes                                  308 bytes
 //! ```
+//! `Profile3` is `Profile1` with a device key that lives behind a browser: there the device answers a
+//! challenge, H("solelog/device/v3", c || checksum), and its signature is a varsig of any length.
+//!
 //! One joint key has one profile. The variable-length origin stands last, so no two enrolments
 //! give the same AAD.
 
@@ -38,7 +41,11 @@ pub struct Profile1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile2;
 
-/// A record profile: [`Profile1`] or [`Profile2`].
+/// Records of [`Profile1`] whose device signature is a WebAuthn assertion (`opening.profile` = 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile3;
+
+/// A record profile: [`Profile1`], [`Profile2`] or [`Profile3`].
 pub trait Profile: rules::Rules {
     /// The number that openings and credentials carry.
     const NUMBER: u64;
@@ -50,6 +57,10 @@ impl Profile for Profile1 {
 
 impl Profile for Profile2 {
     const NUMBER: u64 = 2;
+}
+
+impl Profile for Profile3 {
+    const NUMBER: u64 = 3;
 }
 
 pub(crate) mod rules {
@@ -118,5 +129,26 @@ impl rules::Rules for Profile2 {
 
     fn pass_aad(_session: &Session, c: &[u8; 32]) -> Vec<u8> {
         c.to_vec()
+    }
+}
+
+impl rules::Rules for Profile3 {
+    type Suite = EcSdsa;
+    const MASK_DST: &'static [u8] = Profile1::MASK_DST;
+    const NONCE_DST: &'static [u8] = Profile1::NONCE_DST;
+    const SHARE_INFO: &'static [u8] = Profile1::SHARE_INFO;
+    const PASS_INFO: &'static [u8] = Profile1::PASS_INFO;
+    const RECORD: scal3::Profile = scal3::Profile::Passkey;
+
+    fn challenge(r: &ProjectivePoint, key: &ProjectivePoint, message: &[u8]) -> Result<[u8; 32], GroupError> {
+        Profile1::challenge(r, key, message)
+    }
+
+    fn share_aad(context: &Enrolling<'_>, joint_key: &Encoded, blinded: &[u8; 32]) -> Vec<u8> {
+        Profile1::share_aad(context, joint_key, blinded)
+    }
+
+    fn pass_aad(session: &Session, c: &[u8; 32]) -> Vec<u8> {
+        Profile1::pass_aad(session, c)
     }
 }

@@ -128,7 +128,7 @@ impl<P: Profile> Checked<P> {
             c: self.joint.c(),
             z: &z,
             check: self.fields.check,
-            device_sig: self.fields.device_sig.as_bytes(),
+            device: &self.fields.device,
             binding_sig: self.fields.binding_sig.as_bytes(),
         });
         Ok(Record { bytes, c: *self.joint.c(), profile: PhantomData })

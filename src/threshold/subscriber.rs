@@ -5,7 +5,8 @@
 //!  s2               + binding key          c || checksum       (c || tag in profile 2)
 //!                   + nonces d2, e2        goes to the device
 //! ```
-//! The device signature is made outside, by secure hardware that holds the device key.
+//! The device signature is made outside, by secure hardware that holds the device key; in profile 3 by an
+//! authenticator behind a browser, which answers a challenge.
 //!
 //! Each step consumes the one before. A pair of nonces answers one challenge:
 //!
@@ -48,10 +49,11 @@ use p256_frost::ProjectivePoint;
 use rand_core::CryptoRng;
 use scal3::Hash;
 use scal3::ecdsa::Signature;
-use scal3::record::{Check, device_message};
+use scal3::record::Check;
 use sha2::{Digest, Sha256};
 
 use crate::challenge::{Commitment, Session};
+use crate::device::{self, DeviceAnswer};
 use crate::enrol::Enrolment;
 use crate::joint::{Joint, Nonces, Participant};
 use crate::kem_key::KemPublicKey;
@@ -87,8 +89,8 @@ pub enum SubscriberError {
     /// The signature share could not be sealed.
     #[error("the signature share could not be sealed")]
     Seal,
-    /// What the device gave is no r || s.
-    #[error("the device signature is not r || s")]
+    /// What the device gave is no r || s; in profile 3, no varsig of P-256.
+    #[error("the device signature is not r || s, or in profile 3 not a varsig of P-256")]
     DeviceSignature,
 }
 
@@ -205,7 +207,8 @@ impl<P: Profile> Committed<P> {
             scal3::Profile::Transcript => Check::Tag(sealed.tag),
         };
         Ok(ToSign {
-            message: device_message(joint.c(), &check),
+            message: device::message(P::RECORD, joint.c(), &check),
+            c: *joint.c(),
             commitment,
             binding_key: self.binding_key,
             sealed,
@@ -218,6 +221,7 @@ impl<P: Profile> Committed<P> {
 /// An answer that lacks the device signature.
 pub struct ToSign<P> {
     message: Vec<u8>,
+    c: [u8; 32],
     commitment: Commitment,
     binding_key: BindingKey,
     sealed: seal::Sealed<32>,
@@ -227,30 +231,37 @@ pub struct ToSign<P> {
 
 impl<P: Profile> ToSign<P> {
     /// What the device signs with ECDSA and SHA-256: c || checksum (64 bytes), or in profile 2
-    /// c || tag (48 bytes).
+    /// c || tag (48 bytes). In profile 3 what it is asked, as the challenge of
+    /// `navigator.credentials.get` (32 bytes).
     pub fn message(&self) -> &[u8] {
         &self.message
     }
 
-    /// SHA-256 of the message, for hardware that signs digests.
+    /// c, which with the credential names this authorisation.
+    pub const fn c(&self) -> &[u8; 32] {
+        &self.c
+    }
+
+    /// SHA-256 of the message, for hardware that signs digests. Not for profile 3.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(&self.message).into()
     }
 
-    /// Binds the device signature (r || s) to the rest. The binding key is gone afterwards.
+    /// Binds the device's answer to the rest: r || s, or in profile 3 a varsig. The binding key is
+    /// gone afterwards.
     ///
     /// # Errors
     /// [`SubscriberError::DeviceSignature`].
-    pub fn finish(self, device_sig: &[u8; 64]) -> Result<Pass<P>, SubscriberError> {
-        let device_sig = Signature::from_bytes(device_sig).map_err(|_| SubscriberError::DeviceSignature)?;
-        let binding_sig: ecdsa::Signature = self.binding_key.key.sign(device_sig.as_bytes());
+    pub fn finish(self, device_sig: &[u8]) -> Result<Pass<P>, SubscriberError> {
+        let device = DeviceAnswer::parse(P::RECORD, device_sig).ok_or(SubscriberError::DeviceSignature)?;
+        let binding_sig: ecdsa::Signature = self.binding_key.key.sign(device.signature());
         let binding_sig = match Signature::from_bytes(&binding_sig.to_bytes().into()) {
             Ok(signature) => signature,
             Err(_) => unreachable!("a signature made just now is r || s"),
         };
         Ok(Pass::assemble(pass::Fields {
             commitment: self.commitment,
-            device_sig,
+            device,
             binding_vk: self.binding_key.public,
             binding_sig,
             sealed: self.sealed,

@@ -146,7 +146,8 @@ impl<P: Profile> Device<P> {
             joint_key: self.enrolment.joint_key,
             shares: self.enrolment.shares.clone(),
             device_key,
-            proof: self.sign(&hash.0),
+            proof: self.sign(&hash.0).to_vec(),
+            registration: None,
             label_secret: self.labels(),
         }
     }

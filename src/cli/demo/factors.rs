@@ -52,7 +52,7 @@ impl DeviceKey for Impostor {
         self.says
     }
 
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], DeviceError> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, DeviceError> {
         self.is.sign(message)
     }
 }

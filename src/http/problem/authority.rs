@@ -5,6 +5,7 @@ use crate::authority::authorise::AuthoriseError;
 use crate::authority::challenges::{ChallengeError, FullError};
 use crate::authority::enrolment::EnrolError;
 use crate::authority::intent::IntentError;
+use crate::authority::registration::RegistrationError;
 use crate::authority::strangers::TooMany;
 use crate::authority::ticket::TicketError;
 use crate::execution::UnpublishedError;
@@ -16,9 +17,14 @@ pub(super) fn enrol(error: &EnrolError) -> Problem {
         }
         EnrolError::Ticket(TicketError::Key(cause)) | EnrolError::Key(cause) => Problem::hidden(&INTERNAL, cause),
         EnrolError::Predecessor => Problem::of(&NO_SUCH_CREDENTIAL).detail(error),
-        EnrolError::DeviceKey | EnrolError::Proof | EnrolError::Shares(_) => {
-            Problem::of(&ENROLMENT_REFUSED).detail(error)
-        }
+        EnrolError::Registration(RegistrationError::Internal) => Problem::hidden(&INTERNAL, error),
+        EnrolError::DeviceKey
+        | EnrolError::NoPasskeys
+        | EnrolError::Unregistered
+        | EnrolError::Registration(_)
+        | EnrolError::OtherKey
+        | EnrolError::Proof
+        | EnrolError::Shares(_) => Problem::of(&ENROLMENT_REFUSED).detail(error),
         EnrolError::Append(error) => append(error),
         EnrolError::Read(error) => read(error),
         EnrolError::Kept(cause) => Problem::hidden(&INTERNAL, cause),
@@ -85,7 +91,15 @@ impl Error {
     pub(in crate::http) fn word(&self) -> &'static str {
         match self {
             Error::Enrol(EnrolError::Ticket(_)) => "ticket",
-            Error::Enrol(EnrolError::DeviceKey | EnrolError::Proof | EnrolError::Shares(_)) => "refused",
+            Error::Enrol(
+                EnrolError::DeviceKey
+                | EnrolError::NoPasskeys
+                | EnrolError::Unregistered
+                | EnrolError::Registration(_)
+                | EnrolError::OtherKey
+                | EnrolError::Proof
+                | EnrolError::Shares(_),
+            ) => "refused",
             Error::Intent(IntentError::NotTheDevice | IntentError::TooMany(_) | IntentError::Clock { .. }) => {
                 "stranger"
             }

@@ -131,6 +131,11 @@ impl Varsig {
         bytes
     }
 
+    /// What its signature is over.
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        webauthn::signed_bytes(&self.authenticator_data, &self.client_data)
+    }
+
     /// The same as an assertion in three parts.
     pub fn assertion(&self) -> Assertion {
         Assertion {

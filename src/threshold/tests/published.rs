@@ -39,8 +39,8 @@ impl User {
         Enrolment::from_verifier(&hex(&self.0["verifier"]), self.provider().id()).unwrap()
     }
 
-    fn keys(&self) -> Keys {
-        Keys { joint: self.enrolment().joint_key, device: array(&self.0["device"]) }
+    fn keys(&self) -> Keys<'_> {
+        Keys { joint: self.enrolment().joint_key, device: array(&self.0["device"]), passkey: None }
     }
 
     fn share(&self) -> Result<ProviderShare<Profile2>, OpenError> {

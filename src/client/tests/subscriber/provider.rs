@@ -355,6 +355,7 @@ impl Log {
             kem_key: Exactly(*self.master.kem_key(&id).public_key().as_bytes()),
             ticket: Bytes(id.0.to_vec()),
             expires_ms: self.now_ms + 600_000,
+            registration: None,
         };
         Ok(serde_json::to_value(invitation).unwrap())
     }
@@ -407,7 +408,7 @@ impl Log {
             labels: &labels,
         };
         let device = Point::parse(&body.device.key.0).map_err(|_| (422, "enrolment-refused"))?;
-        request::verify(&proven.hash(), &device, &body.device.proof.0).map_err(|_| (422, "enrolment-refused"))?;
+        request::verify(&proven.hash(), &device, None, &body.device.proof.0).map_err(|_| (422, "enrolment-refused"))?;
         let context = Enrolling { origin: ORIGIN, enrolment_id: &id, device_key: &body.device.key.0 };
         match profile {
             Profile::EcSdsa | Profile::Passkey => {
@@ -478,7 +479,7 @@ impl Log {
         let device = Point::parse(&account.claims.device_key).unwrap();
         let by = body.device.as_ref().ok_or((401, "token-missing"))?;
         let hash = intent_hash(ORIGIN, &body.credential.0, &instruction_id, by.time_ms);
-        request::verify(&hash, &device, &by.signature.0).map_err(|_| (403, "token-refused"))?;
+        request::verify(&hash, &device, None, &by.signature.0).map_err(|_| (403, "token-refused"))?;
         if (account.sequence == 0) != (presented.class == CLASS_ACTIVATE) {
             return Err((403, "credential-inactive"));
         }
@@ -546,7 +547,7 @@ impl Log {
         let session = Session::new(&challenge.credential, &challenge.random, &challenge.seed.commitment::<P>());
         let operation =
             Operation::<P>::new(&body.metadata.0, &challenge.presented.id().unwrap()).map_err(|_| Fault::Transport)?;
-        let keys = Keys { joint: account.claims.joint_key, device: account.claims.device_key };
+        let keys = Keys { joint: account.claims.joint_key, device: account.claims.device_key, passkey: None };
         let pass = Pass::<P>::parse(&body.pass.0).map_err(|_| Fault::Transport)?;
         let checked = pass.check(&keys, &session, &operation).map_err(|_| Fault::Transport)?;
         let kem = self.master.kem_key(&account.claims.enrolment_id);
@@ -590,7 +591,7 @@ impl Log {
         let account = self.accounts.get(&id).ok_or((404, "no-such-credential"))?;
         let by = body.device.as_ref().ok_or((401, "token-missing"))?;
         let device = Point::parse(&account.claims.device_key).unwrap();
-        request::verify(&stop_hash(ORIGIN, &id, what, by.time_ms), &device, &by.signature.0)
+        request::verify(&stop_hash(ORIGIN, &id, what, by.time_ms), &device, None, &by.signature.0)
             .map_err(|_| (403, "token-refused"))?;
         let change = match what {
             Stop::Suspend => Change::Suspended(body.reason.clone()),
