@@ -25,7 +25,7 @@ use scal3::verify::{Place, Submitted};
 use scal3::{AnyOpening, Claims, Credential, Document, Entry, Genesis, Hash, IssuingKey, Metadata};
 use scal3::{Opening, OtherOpening, Presented, StatusChange, cbor, cose, opening, transcript};
 use threshold::{Commitment, Enrolment, Fault, Idle, NonceSeed};
-use threshold::{Operation, Pass, Profile, Profile1, Profile2, ProviderShare, Session, Shares};
+use threshold::{Operation, Pass, Profile, Profile1, Profile2, Profile3, ProviderShare, Session, Shares};
 use tlog::checkpoint::{Checkpoint, Origin};
 use tlog::cosignature::{self, Cosigner, Seconds};
 use tlog::key::{KeyId, KeyName, Signer, Vkey};
@@ -261,6 +261,7 @@ fn cose_message(data: &[u8]) {
 /// and signs what it likes.
 fn pass(data: &[u8]) {
     let Some((mode, data)) = data.split_first() else { return };
+    reads_back(data, Pass::<Profile3>::parse, Pass::to_bytes);
     if mode % 2 == 0 { pass_of(&ONE, mode / 2, data) } else { pass_of(&TWO, mode / 2, data) }
 }
 

@@ -178,7 +178,7 @@ pub(super) struct World<P> {
     pub(super) recipient: KemPublicKey,
     pub(super) enrolment: Enrolment<P>,
     pub(super) share: ProviderShare<P>,
-    pub(super) keys: Keys,
+    pub(super) keys: Keys<'static>,
     pub(super) credential: Credential,
     pub(super) state: CredentialState,
     pub(super) document: Document,
@@ -206,7 +206,7 @@ impl<P: Profile> World<P> {
         let enrolment = deal::<P>(&enrolling, &mask(), &recipient, &mut Draws(2)).expect("dealt");
         let agreed = kem.agree(enrolment.shares.encapsulated()).expect("a point");
         let share = ProviderShare::open(&enrolling, &enrolment, &recipient, &agreed).expect("a good share");
-        let keys = Keys { joint: enrolment.joint_key, device };
+        let keys = Keys { joint: enrolment.joint_key, device, passkey: None };
 
         let labels = LabelSecret::from_bytes([0x39; 32]);
         let stream = |stream| labels.stream_key(&ENROLMENT, stream);

@@ -267,13 +267,8 @@ async fn r2_f_registrations_that_break_a_rule_enrol_nobody() {
     let server = Server::start(Some(rules())).await;
     let invitation = server.invite().await;
     let other = Browser::new(&invitation, |_| {}).registration;
-    let again = |alter: fn(&mut testkit::Passkey)| {
-        move |browser: &mut Browser, options: &Json| {
-            alter(&mut browser.passkey);
-            browser.registration = browser.passkey.registration(options);
-        }
-    };
-    let cases: [(&str, fn(&mut testkit::Passkey)); 4] = [
+    type Alter = fn(&mut testkit::Passkey);
+    let cases: [(&str, Alter); 4] = [
         ("synced", |passkey| passkey.flags = 0x0d),
         ("did not verify its user", |passkey| passkey.flags = 0x01),
         ("InvalidRPOrigin", |passkey| passkey.site = "https://bank.example.evil"),
@@ -281,9 +276,7 @@ async fn r2_f_registrations_that_break_a_rule_enrol_nobody() {
     ];
     for (reason, alter) in cases {
         let invitation = server.invite().await;
-        let options = invitation.registration.clone().expect("options");
-        let mut browser = Browser::new(&invitation, |_| {});
-        again(alter)(&mut browser, &options);
+        let browser = Browser::new(&invitation, alter);
         let mut person = server.subscriber(&invitation.enrolment_id.0.to_hex(), browser);
         let refused = person.enrol(&invitation, Profile::Passkey, &pin()).await;
         let Err(Error::Refused(problem)) = refused else { panic!("{reason}: {refused:?}") };

@@ -88,7 +88,7 @@ pub async fn one_without_the_other(stage: &Stage, mut anna: Person, told: &mut T
     anna.authorise(&payment(3)?, &pin).await?;
 
     let size = stage.published().await?.size;
-    let other = ProblemKind::Other("not-the-device".to_owned());
+    let other = ProblemKind::NotTheDevice;
     let problem = refusal(impostor(stage, &anna, &stage.url)?.authorise(&payment(4)?, &pin).await, &other)?;
     told.refused("Anna's PIN and another phone", format_args!("no challenge: {}", problem.title));
     let helpdesk = Some(stage.tokens.authorise.clone());
