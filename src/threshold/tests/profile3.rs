@@ -46,14 +46,14 @@ impl World {
         World { rng, passkey, device_key, device, secret, kem, enrolment }
     }
 
-    fn to_sign(&mut self, pin: &str) -> ToSign<Profile3> {
+    fn prepare(&mut self, pin: &str) -> ToSign<Profile3> {
         let committed = Idle::unlock(&self.enrolment, &self.secret.mask(&Pin::new(pin))).unwrap().commit(&mut self.rng);
         committed.prepare(&session(), &operation(), &self.kem.public_key(), &mut self.rng).unwrap()
     }
 
     /// A pass that this device answered, with this PIN.
     fn pass_by(&mut self, device: &testkit::Passkey, pin: &str) -> Vec<u8> {
-        let to_sign = self.to_sign(pin);
+        let to_sign = self.prepare(pin);
         let challenge = Hash(to_sign.message().try_into().unwrap());
         to_sign.finish(&device.varsig(&challenge).to_bytes()).unwrap().to_bytes()
     }
@@ -149,7 +149,7 @@ fn an_assertion_of_another_kind_is_refused_by_its_reason() {
 fn an_answer_to_something_else_is_refused() {
     let mut world = World::new();
     for challenge in [Hash([0; 32]), *session().challenge()] {
-        let to_sign = world.to_sign(PIN);
+        let to_sign = world.prepare(PIN);
         let pass = to_sign.finish(&world.device.varsig(&challenge).to_bytes()).unwrap().to_bytes();
         assert_eq!(world.fault(&pass), PublicFault::Assertion(Reason::Challenge));
     }
@@ -164,7 +164,7 @@ fn what_is_no_assertion_of_p256_makes_no_pass() {
     let mut edwards = world.device.clone();
     edwards.secret = testkit::Secret::ed25519("edwards");
     for answer in [edwards.varsig(&Hash([1; 32])).to_bytes(), vec![7; 64], Vec::new()] {
-        let to_sign = world.to_sign(PIN);
+        let to_sign = world.prepare(PIN);
         assert!(to_sign.finish(&answer).is_err());
     }
     let pass = world.pass();
