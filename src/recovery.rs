@@ -299,6 +299,9 @@ fn recover(config: &Config, rebuild: bool, progress: &mut dyn FnMut(u64, u64)) -
     let current = is_current(&folder, &memory, last)?;
     if rebuild || !current {
         rebuild::view(&folder, &history, &memory, &tail, &verifier, progress)?;
+    } else if folder.view.applied_round()?.is_none() {
+        // All rounds are applied again. What an earlier version left in another form must not be met by them.
+        folder.view.clear()?;
     }
     let mut integrator = Integrator::new(config, folder, Arc::clone(&ledger), Arc::clone(&history), memory, readable);
     apply_tail(tail, &mut edge, &mut integrator)?;

@@ -351,6 +351,41 @@ async fn a_deleted_view_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_an_earlier_version_left_is_made_again() {
+    use redb::{ReadableTable as _, TableDefinition};
+    const VIEW: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("view");
+    const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+    let rig = Rig::new();
+    let engine = rig.start().await;
+    let person = active(&engine, &rig, "Ada").await;
+    let state = engine.credential(&person.id()).unwrap();
+    engine.shutdown().await;
+    drop(engine);
+
+    // All values in another form, and the last round where the version before kept it.
+    let db = redb::Database::open(rig.dir.join("view/view.redb")).unwrap();
+    let write = db.begin_write().unwrap();
+    {
+        let mut view = write.open_table(VIEW).unwrap();
+        let keys: Vec<Vec<u8>> = view.iter().unwrap().map(|pair| pair.unwrap().0.value().to_vec()).collect();
+        assert!(keys.len() > 3, "{keys:?}");
+        for key in keys {
+            view.insert(key.as_slice(), b"another form".as_slice()).unwrap();
+        }
+        let mut meta = write.open_table(META).unwrap();
+        let round = meta.remove("round/1").unwrap().expect("the last round").value();
+        meta.insert("round", round).unwrap();
+    }
+    write.commit().unwrap();
+    drop(db);
+
+    let engine = rig.open().await;
+    assert_eq!(engine.credential(&person.id()).unwrap(), state);
+    send(&engine, draft(&engine, &rig, &person).opening()).await.unwrap();
+    fold(&engine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_refused_and_a_log_is_made_once() {
     let rig = Rig::new();
     let engine = rig.start().await;

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! key (its first byte names the kind of thing, never zero)  →  value        one key space, so that a round is one batch
-//! 0x00 "round"                                              →  the round applied last, in the same batch
+//! 0x00 "round/1"                                            →  the round applied last, in the same batch
 //! ```
+//! The number in the last key is the form of all the others and of their values. A view of another form has no round that
+//! this one can see, so it is made anew.
 //!
 //! Two databases keep it. [`SledView`]: sled 0.34 never syncs, so after a power cut nothing in it can be believed. It
 //! knows whether the kernel that took its writes is still running (the boot id), or whether it was closed and synced by
@@ -22,7 +24,8 @@ use super::{DiskError, StoreError};
 mod redb;
 pub use self::redb::RedbView;
 
-const ROUND: &[u8] = b"\0round";
+/// Where the last round stands. Another number whenever the view's keys or values get another form.
+const ROUND: &[u8] = b"\0round/1";
 
 /// The bytes that must be free beside those that a database is asked to write: what it writes about itself.
 const SPARE: u64 = 1 << 20;
