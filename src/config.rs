@@ -452,6 +452,7 @@ mod tests {
                 age_identity_file: Some("a".into()),
             },
             witnesses: Witnesses { policy: Some("p".into()), high_water: Some("h".into()), ..Witnesses::default() },
+            webauthn: WebAuthn { rp_id: Some("r".into()), models: Some("m".into()), ..WebAuthn::default() },
             ..Config::default()
         };
         let table = Table::try_from(&full).expect("a config is a table");
