@@ -1,14 +1,14 @@
 //! The integrator: one thread that makes committed rounds readable, and signs the head over them.
 //!
 //! ```text
-//! committed rounds ─► evidence, erasures ─► bundles, tiles, synced ─► sign ─► high-water file ─► integrated
+//! committed rounds ─► evidence, erasures ─► bundles, tiles ─► sign ─► high-water file ─► integrated
 //!                                            └─► (many rounds at once, or when nothing waits) view
 //!                                                now and then: view, snapshot, old journal segments dropped
 //! ```
 //!
-//! Everything here can be done again from the journal, and is, after a crash. So the only thing that matters is the
-//! order of two pairs: the tiles and bundles that a head names are on stable storage before the head is signed, and
-//! whatever the journal may forget is on stable storage before it forgets.
+//! Everything here can be done again from the journal, and is, after a crash. So the only thing that matters is that
+//! whatever the journal may forget is on stable storage before it forgets. A head is signed over what the journal has;
+//! the full tiles and bundles that it names are on stable storage by then too, the partial ones are readable.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -292,7 +292,7 @@ impl Integrator {
         let failed = |e| Fault::storage("writing tiles and bundles", e);
         for (path, bytes) in files {
             let put = || match write {
-                Write::Once => objects.put(path, bytes),
+                Write::Once => objects.put_loose(path, bytes),
                 Write::Anew => objects.put_anew(path, bytes),
             };
             self.patiently(put, full).map_err(failed)?;
@@ -401,6 +401,10 @@ impl Integrator {
                 return Ok(());
             }
             flushed => self.given(flushed.map_err(|e| Fault::storage("flushing the view", e))?),
+        }
+        match self.folder.objects.settle() {
+            Err(ObjectError::Store(full)) if !full.is_fatal() => return Ok(()),
+            settled => settled.map_err(|e| Fault::storage("syncing tiles and bundles", e))?,
         }
         let written =
             self.folder.evidence.sync().and_then(|_| self.folder.snapshots.write(round, &self.memory.to_bytes()));

@@ -5,11 +5,17 @@
 //! <root>/checkpoint   <root>/tile/0/x001/234   <root>/tile/0/x001/234.p/5   <root>/tile/entries/000.p/3
 //! ```
 //!
-//! A file has its name only when all of its bytes are on stable storage, and an object never changes: a name that is
-//! taken by other bytes is an error, never overwritten. Of the partial objects of a tile the widest is kept; a narrower
-//! one is its prefix. The checkpoint is the one file that is replaced.
+//! An object never changes: a name that is taken by other bytes is an error, never overwritten. The checkpoint is the one
+//! file that is replaced. Full objects and the checkpoint have their name only when all of their bytes are on stable
+//! storage.
+//!
+//! A partial object is the beginning of the next one, and lives as long as it takes the log to grow by one round. It is
+//! *loose*: a file with a name, not synced, since all that is in it is in the journal. [`Objects::settle`] syncs what is
+//! loose, before the journal forgets it. Of the partial objects of a tile two are kept: the widest, and the widest that is
+//! settled. After a power cut anything may be in those that were loose, so whoever reads takes the narrowest that suffices,
+//! and the rounds after the last snapshot are put again, over them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{self, PathBuf};
 use std::sync::Arc;
 
@@ -62,6 +68,10 @@ struct State {
     unsynced: BTreeSet<PathBuf>,
     /// Objects put since the last [`Objects::sync_dirs`], without their widths.
     fresh: BTreeSet<Slot>,
+    /// Partial objects that have a name and are not synced: the widest of each slot.
+    loose: BTreeMap<Slot, u16>,
+    /// Folders whose names wait for [`Objects::settle`].
+    later: BTreeSet<PathBuf>,
     /// Those whose narrower partials can go.
     settled: BTreeSet<Slot>,
 }
@@ -116,33 +126,70 @@ impl Objects {
         self.store(at, bytes, false)
     }
 
-    /// As [`Objects::put`], but writes a new file even when the object is there.
+    /// As [`Objects::put`], but writes a new file even when the object is there; a partial one takes the place of whatever
+    /// has its name.
     ///
     /// For the start: what can be read may never have reached the disk.
     pub fn put_anew(&self, at: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
         self.store(at, bytes, true)
     }
 
-    fn store(&self, at: &Path, bytes: &[u8], anew: bool) -> Result<(), ObjectError> {
-        let slot = match at {
-            Path::Checkpoint => return self.replace_checkpoint(bytes),
-            Path::Tile(tile) => (Some(tile.level), tile.index),
-            Path::Entries(entries) => (None, entries.index),
-        };
-        let width = width(at);
-        if prefix(at, bytes, width).is_none_or(|p| p.len() != bytes.len()) {
-            return Err(ObjectError::Malformed(name(at)));
+    /// Stores a partial object that the journal can make again: readers find it, a power cut may take it. The loose one
+    /// before it in the same slot goes. A full object is put as ever.
+    pub fn put_loose(&self, at: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
+        let (slot, width) = (checked(at, bytes)?, width(at));
+        if width == FULL {
+            return self.put(at, bytes);
         }
         let path = self.root.join(name(at));
+        self.state.with(|state| {
+            if state.loose.get(&slot) == Some(&width) {
+                return Ok(());
+            }
+            self.write(state, &path, bytes, Sync::Later)?;
+            state.later.insert(parent(&path).to_owned());
+            if let Some(narrower) = state.loose.insert(slot, width) {
+                self.disk.remove(&self.partials(slot).join(narrower.to_string()))?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Brings what is loose to stable storage: after it, the journal may forget what is in it.
+    pub fn settle(&self) -> Result<(), ObjectError> {
+        self.state.with(|state| {
+            for (slot, width) in &state.loose {
+                let path = self.partials(*slot).join(width.to_string());
+                self.disk.open(&path)?.ok_or_else(|| missing(&path))?.sync_all()?;
+            }
+            for folder in std::mem::take(&mut state.later) {
+                self.disk.sync_dir(&folder)?;
+            }
+            let settled = std::mem::take(&mut state.loose);
+            state.settled.extend(settled.into_keys());
+            Ok(())
+        })?;
+        self.prune().map(|_| ())
+    }
+
+    fn store(&self, at: &Path, bytes: &[u8], anew: bool) -> Result<(), ObjectError> {
+        if *at == Path::Checkpoint {
+            return self.replace_checkpoint(bytes);
+        }
+        let slot = checked(at, bytes)?;
+        let path = self.root.join(name(at));
         let there = self.disk.read(&path)?;
-        if there.as_ref().is_some_and(|there| there != bytes) {
+        let other = there.as_ref().is_some_and(|there| there != bytes);
+        if other && (!anew || width(at) == FULL) {
             return Err(ObjectError::Different(name(at)));
+        }
+        if other {
+            tracing::warn!(object = name(at), "was not whole, as a power cut leaves it, and is made again");
         }
         self.state.with(|state| {
             if there.is_none() || anew {
-                let temp = self.root.join(TEMP).join(state.temps.to_string());
-                state.temps += 1;
-                self.write(state, &temp, &path, bytes)?;
+                self.write(state, &path, bytes, Sync::Now)?;
             }
             // Also when it was there: the process that wrote it may have stopped before its name was synced.
             state.unsynced.insert(parent(&path).to_owned());
@@ -152,11 +199,18 @@ impl Objects {
         Ok(())
     }
 
-    fn write(&self, state: &mut State, temp: &path::Path, path: &path::Path, bytes: &[u8]) -> Result<(), StoreError> {
-        self.make_folder(state, parent(path))?;
+    /// Writes a file under another name, and gives it its own.
+    fn write(&self, state: &mut State, path: &path::Path, bytes: &[u8], sync: Sync) -> Result<(), StoreError> {
+        let folders = match sync {
+            Sync::Now => &mut state.unsynced,
+            Sync::Later => &mut state.later,
+        };
+        make_folder(&*self.disk, &self.root, &mut state.folders, folders, parent(path))?;
+        let temp = &self.root.join(TEMP).join(state.temps.to_string());
+        state.temps += 1;
         let written = self.disk.create(temp).and_then(|file| {
             file.write_at(0, bytes)?;
-            file.sync_all()
+            if sync == Sync::Now { file.sync_all() } else { Ok(()) }
         });
         if let Err(e) = written {
             if e.is_no_space() {
@@ -165,23 +219,6 @@ impl Objects {
             return Err(e.into());
         }
         Ok(self.disk.rename(temp, path)?)
-    }
-
-    /// Makes a folder, and remembers which names have to be synced.
-    fn make_folder(&self, state: &mut State, folder: &path::Path) -> Result<(), StoreError> {
-        if folder == self.root || state.folders.contains(folder) {
-            return Ok(());
-        }
-        let above = parent(folder);
-        self.make_folder(state, above)?;
-        self.disk.create_dir(folder)?;
-        state.unsynced.insert(above.to_owned());
-        // Partial tiles have a folder each, so this set is not for ever.
-        if state.folders.len() > 4096 {
-            state.folders.clear();
-        }
-        state.folders.insert(folder.to_owned());
-        Ok(())
     }
 
     /// Makes the names of everything that was put durable.
@@ -204,20 +241,26 @@ impl Objects {
         let gone = self.state.with(|state| {
             let mut gone = 0;
             while let Some(slot) = state.settled.pop_first() {
-                // A folder that may be made again must not be thought to be there.
-                state.folders.remove(&self.partials(slot));
-                gone += self.prune_one(slot)?;
+                gone += self.prune_one(state, slot)?;
             }
             Ok(gone)
         })?;
         Ok(gone)
     }
 
-    fn prune_one(&self, slot: Slot) -> Result<usize, StoreError> {
+    fn prune_one(&self, state: &mut State, slot: Slot) -> Result<usize, StoreError> {
         let folder = self.partials(slot);
         let full = self.disk.exists(&self.root.join(name(&at(slot, FULL))))?;
         let mut widths = self.widths(slot)?;
-        if !full {
+        if full {
+            // A folder that may be made again must not be thought to be there.
+            state.folders.remove(&folder);
+            state.later.remove(&folder);
+            state.loose.remove(&slot);
+        } else {
+            // What is loose makes nothing superfluous.
+            let loose = state.loose.get(&slot).copied();
+            widths.retain(|width| Some(*width) != loose);
             widths.pop();
         }
         for width in &widths {
@@ -234,9 +277,7 @@ impl Objects {
     /// The caller sees to it that the new one is larger, and that its objects are there.
     pub fn replace_checkpoint(&self, bytes: &[u8]) -> Result<(), ObjectError> {
         self.state.with(|state| {
-            let temp = self.root.join(TEMP).join(state.temps.to_string());
-            state.temps += 1;
-            self.write(state, &temp, &self.root.join(CHECKPOINT), bytes)?;
+            self.write(state, &self.root.join(CHECKPOINT), bytes, Sync::Now)?;
             Ok(self.disk.sync_dir(&self.root)?)
         })?;
         Ok(())
@@ -260,15 +301,15 @@ impl Objects {
             if let Some(bytes) = self.disk.read(&self.root.join(name(&at(slot, FULL))))? {
                 return cut(wanted, bytes, width).map(Some);
             }
-            let Some(widest) = self.widths(slot)?.pop().filter(|widest| *widest >= width) else {
+            // A wider one may be loose, and after a power cut it may be anything.
+            let Some(least) = self.widths(slot)?.into_iter().find(|there| *there >= width) else {
                 return Ok(None);
             };
-            if let Some(bytes) = self.disk.read(&self.root.join(name(&at(slot, widest))))? {
+            if let Some(bytes) = self.disk.read(&self.root.join(name(&at(slot, least))))? {
                 return cut(wanted, bytes, width).map(Some);
             }
         }
-        let missing = DiskError::new(Op::Read, &self.root.join(name(wanted)), std::io::ErrorKind::NotFound.into());
-        Err(missing.into())
+        Err(missing(&self.root.join(name(wanted))).into())
     }
 
     /// The folder of the partial objects of a slot.
@@ -284,6 +325,54 @@ impl Objects {
         widths.sort_unstable();
         Ok(widths)
     }
+}
+
+/// When the bytes of a file, and its name, reach stable storage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    /// The bytes before the name, the name with [`Objects::sync_dirs`].
+    Now,
+    /// Both with [`Objects::settle`].
+    Later,
+}
+
+/// Makes a folder, and remembers which names have to be synced.
+fn make_folder(
+    disk: &dyn Disk,
+    root: &path::Path,
+    folders: &mut HashSet<PathBuf>,
+    unsynced: &mut BTreeSet<PathBuf>,
+    folder: &path::Path,
+) -> Result<(), StoreError> {
+    if folder == root || folders.contains(folder) {
+        return Ok(());
+    }
+    let above = parent(folder);
+    make_folder(disk, root, folders, unsynced, above)?;
+    disk.create_dir(folder)?;
+    unsynced.insert(above.to_owned());
+    // Partial tiles have a folder each, so this set is not for ever.
+    if folders.len() > 4096 {
+        folders.clear();
+    }
+    folders.insert(folder.to_owned());
+    Ok(())
+}
+
+/// Where an object belongs; it must have the length that its width asks for.
+fn checked(at: &Path, bytes: &[u8]) -> Result<Slot, ObjectError> {
+    if prefix(at, bytes, width(at)).is_none_or(|p| p.len() != bytes.len()) {
+        return Err(ObjectError::Malformed(name(at)));
+    }
+    match at {
+        Path::Checkpoint => Err(ObjectError::Malformed(name(at))),
+        Path::Tile(tile) => Ok((Some(tile.level), tile.index)),
+        Path::Entries(entries) => Ok((None, entries.index)),
+    }
+}
+
+fn missing(path: &path::Path) -> DiskError {
+    DiskError::new(Op::Read, path, std::io::ErrorKind::NotFound.into())
 }
 
 fn at((level, index): Slot, width: u16) -> Path {
@@ -391,8 +480,71 @@ mod tests {
             let mut other = bytes.clone();
             *other.last_mut().unwrap() ^= 1;
             assert!(matches!(objects.put(&at, &other), Err(ObjectError::Different(_))));
-            assert!(matches!(objects.put_anew(&at, &other), Err(ObjectError::Different(_))));
+            if width(&at) == FULL {
+                assert!(matches!(objects.put_loose(&at, &other), Err(ObjectError::Different(_))));
+                assert!(matches!(objects.put_anew(&at, &other), Err(ObjectError::Different(_))));
+            }
             assert_eq!(objects.get(&at).unwrap().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn of_the_partial_objects_the_widest_and_the_widest_settled_are_kept() {
+        let disk = MemoryDisk::new();
+        let objects = open(&disk);
+        let there = || disk.list(path::Path::new("/log/public/tile/0/000.p")).unwrap();
+        for width in [3, 4, 7] {
+            objects.put_loose(&tile(0, 0, width), &hashes(width)).unwrap();
+            objects.put_loose(&tile(0, 0, width), &hashes(width)).unwrap();
+            assert_eq!(there(), [width.to_string()]);
+        }
+        objects.settle().unwrap();
+        for width in [8, 9, 12] {
+            objects.put_loose(&tile(0, 0, width), &hashes(width)).unwrap();
+            let mut both = ["7".to_owned(), width.to_string()];
+            both.sort();
+            assert_eq!(there(), both);
+            assert_eq!(objects.prune().unwrap(), 0);
+            assert_eq!(objects.get(&tile(0, 0, 7)).unwrap().unwrap(), hashes(7));
+            assert_eq!(objects.get(&tile(0, 0, width)).unwrap().unwrap(), hashes(width));
+        }
+        objects.settle().unwrap();
+        assert_eq!(there(), ["12"]);
+        objects.put_loose(&tile(0, 0, 13), &hashes(13)).unwrap();
+        objects.put_loose(&tile(0, 0, 256), &hashes(256)).unwrap();
+        objects.sync_dirs().unwrap();
+        objects.prune().unwrap();
+        assert_eq!(disk.list(path::Path::new("/log/public/tile/0")).unwrap(), ["000"]);
+        objects.put_loose(&tile(0, 1, 2), &hashes(2)).unwrap();
+        objects.settle().unwrap();
+        assert_eq!(objects.get(&tile(0, 1, 2)).unwrap().unwrap(), hashes(2));
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_is_loose_and_nothing_else() {
+        for seed in 0..200 {
+            let disk = MemoryDisk::new();
+            let objects = open(&disk);
+            objects.put_loose(&tile(0, 0, 9), &hashes(9)).unwrap();
+            objects.put_loose(&bundle(0, 9), &entries(9)).unwrap();
+            objects.settle().unwrap();
+            for width in [12, 20, 31] {
+                objects.put_loose(&tile(0, 0, width), &hashes(width)).unwrap();
+                objects.put_loose(&bundle(0, width), &entries(width)).unwrap();
+            }
+            disk.cut_power(if seed < 2 { Cut::Lost } else { Cut::Some(seed) });
+            let objects = open(&disk);
+            assert_eq!(objects.get(&tile(0, 0, 9)).unwrap().unwrap(), hashes(9), "seed {seed}");
+            assert_eq!(objects.get(&bundle(0, 9)).unwrap().unwrap(), entries(9), "seed {seed}");
+            // The journal has the rest, and puts it again, whatever is there.
+            objects.put_anew(&tile(0, 0, 31), &hashes(31)).unwrap();
+            objects.put_anew(&bundle(0, 31), &entries(31)).unwrap();
+            objects.sync_dirs().unwrap();
+            objects.prune().unwrap();
+            for width in 1..=31 {
+                assert_eq!(objects.get(&tile(0, 0, width)).unwrap().unwrap(), hashes(width), "seed {seed}");
+                assert_eq!(objects.get(&bundle(0, width)).unwrap().unwrap(), entries(width), "seed {seed}");
+            }
         }
     }
 
