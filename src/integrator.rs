@@ -22,7 +22,7 @@ use tlog::tile::{EntriesPath, Path};
 
 use crate::engine::Config;
 use crate::folder::Folder;
-use crate::guard::HighWater;
+use crate::high_water::HighWater;
 use crate::history::{FULL, History, RightEdge};
 use crate::ledger::Ledger;
 use crate::memory::Memory;

@@ -31,6 +31,7 @@ pub mod publisher;
 // What happens at the start.
 pub mod folder;
 pub mod guard;
+pub mod high_water;
 pub mod memory;
 pub mod rebuild;
 pub mod recovery;
