@@ -20,7 +20,6 @@ use scal3::Hash;
 use scal3::key_change::{KeyChange, Role, SignedKey, change_hash};
 use serde_json::json;
 use tlog::key::Signer;
-use tlog::note::Note;
 
 use super::config::{Checked, check};
 use super::init::TRUST;
@@ -28,6 +27,7 @@ use super::serve::engine_config;
 use super::{Exit, Failure, Output, Which, keyfile, path_value, runtime, system};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::high_water;
 use crate::keys::{KeyStore as _, SoftKeys, Unlock, file, folder, public, sign};
 use crate::store::disk;
 use crate::submission::{Appended, Submission, Until};
@@ -143,8 +143,9 @@ fn finish_log(config: &Config, out: Output) -> Result<(), Failure> {
     // The last heads that the world has seen must bear the new key's line: after this nobody here can tell the old one's.
     let published = config.log_dir().join("checkpoint");
     for path in [Some(&published), config.witnesses.high_water.as_ref()].into_iter().flatten() {
-        let note = fs::read(path).map_err(system(format_args!("cannot read {}", path.display())))?;
-        if !Note::parse(&note).is_ok_and(|note| note.open(std::slice::from_ref(&vkey)).is_ok()) {
+        let bytes = fs::read(path).map_err(system(format_args!("cannot read {}", path.display())))?;
+        let newest = high_water::checkpoints(&bytes).max_by_key(|(_, head)| head.size);
+        if !newest.is_some_and(|(note, _)| note.open(std::slice::from_ref(&vkey)).is_ok()) {
             let fault = format!("{} is not signed by the new key yet", path.display());
             return Err(Failure::new(Exit::Failed, fault).next("start the log once, and wait for its next checkpoint"));
         }
