@@ -10,7 +10,8 @@
 //! storage.
 //!
 //! A partial object is the beginning of the next one, and lives as long as it takes the log to grow by one round. It is
-//! *loose*: a file with a name, not synced, since all that is in it is in the journal. [`Objects::settle`] syncs what is
+//! *loose*: a file with a name, not synced, since all that is in it is in the journal. The next one is appended to it, and
+//! takes its name: a file system asks much for a new file and more for one that goes. [`Objects::settle`] syncs what is
 //! loose, before the journal forgets it. Of the partial objects of a tile two are kept: the widest, and the widest that is
 //! settled. After a power cut anything may be in those that were loose, so whoever reads takes the narrowest that suffices,
 //! and the rounds after the last snapshot are put again, over them.
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use tlog::tile::{EntriesPath, Path, Tile};
 
-use super::disk::{Disk, DiskError, Op, parent};
+use super::disk::{Disk, DiskError, File, Op, parent};
 use super::{Guarded, StoreError};
 
 /// Hashes in a full tile, and entries in a full bundle.
@@ -69,11 +70,18 @@ struct State {
     /// Objects put since the last [`Objects::sync_dirs`], without their widths.
     fresh: BTreeSet<Slot>,
     /// Partial objects that have a name and are not synced: the widest of each slot.
-    loose: BTreeMap<Slot, u16>,
+    loose: BTreeMap<Slot, Loose>,
     /// Folders whose names wait for [`Objects::settle`].
     later: BTreeSet<PathBuf>,
     /// Those whose narrower partials can go.
     settled: BTreeSet<Slot>,
+}
+
+/// A partial object that is not synced.
+struct Loose {
+    width: u16,
+    length: usize,
+    file: Box<dyn File>,
 }
 
 /// A tile or a bundle, whatever its width: `None` is the level of the bundles.
@@ -143,14 +151,18 @@ impl Objects {
         }
         let path = self.root.join(name(at));
         self.state.with(|state| {
-            if state.loose.get(&slot) == Some(&width) {
+            if let Some(loose) = state.loose.get_mut(&slot).filter(|loose| loose.width <= width) {
+                if loose.width < width {
+                    // Whoever reads it under its old name meanwhile finds more than the width says, and cuts it.
+                    loose.file.write_at(loose.length as u64, bytes.get(loose.length..).unwrap_or_default())?;
+                    self.disk.rename(&self.partials(slot).join(loose.width.to_string()), &path)?;
+                    (loose.width, loose.length) = (width, bytes.len());
+                }
                 return Ok(());
             }
-            self.write(state, &path, bytes, Sync::Later)?;
+            let file = self.write(state, &path, bytes, Sync::Later)?;
             state.later.insert(parent(&path).to_owned());
-            if let Some(narrower) = state.loose.insert(slot, width) {
-                self.disk.remove(&self.partials(slot).join(narrower.to_string()))?;
-            }
+            state.loose.insert(slot, Loose { width, length: bytes.len(), file });
             Ok(())
         })?;
         Ok(())
@@ -159,9 +171,8 @@ impl Objects {
     /// Brings what is loose to stable storage: after it, the journal may forget what is in it.
     pub fn settle(&self) -> Result<(), ObjectError> {
         self.state.with(|state| {
-            for (slot, width) in &state.loose {
-                let path = self.partials(*slot).join(width.to_string());
-                self.disk.open(&path)?.ok_or_else(|| missing(&path))?.sync_all()?;
+            for loose in state.loose.values() {
+                loose.file.sync_all()?;
             }
             for folder in std::mem::take(&mut state.later) {
                 self.disk.sync_dir(&folder)?;
@@ -200,7 +211,13 @@ impl Objects {
     }
 
     /// Writes a file under another name, and gives it its own.
-    fn write(&self, state: &mut State, path: &path::Path, bytes: &[u8], sync: Sync) -> Result<(), StoreError> {
+    fn write(
+        &self,
+        state: &mut State,
+        path: &path::Path,
+        bytes: &[u8],
+        sync: Sync,
+    ) -> Result<Box<dyn File>, StoreError> {
         let folders = match sync {
             Sync::Now => &mut state.unsynced,
             Sync::Later => &mut state.later,
@@ -210,15 +227,22 @@ impl Objects {
         state.temps += 1;
         let written = self.disk.create(temp).and_then(|file| {
             file.write_at(0, bytes)?;
-            if sync == Sync::Now { file.sync_all() } else { Ok(()) }
-        });
-        if let Err(e) = written {
-            if e.is_no_space() {
-                self.disk.remove(temp)?;
+            if sync == Sync::Now {
+                file.sync_all()?;
             }
-            return Err(e.into());
-        }
-        Ok(self.disk.rename(temp, path)?)
+            Ok(file)
+        });
+        let file = match written {
+            Ok(file) => file,
+            Err(e) => {
+                if e.is_no_space() {
+                    self.disk.remove(temp)?;
+                }
+                return Err(e.into());
+            }
+        };
+        self.disk.rename(temp, path)?;
+        Ok(file)
     }
 
     /// Makes the names of everything that was put durable.
@@ -259,7 +283,7 @@ impl Objects {
             state.loose.remove(&slot);
         } else {
             // What is loose makes nothing superfluous.
-            let loose = state.loose.get(&slot).copied();
+            let loose = state.loose.get(&slot).map(|loose| loose.width);
             widths.retain(|width| Some(*width) != loose);
             widths.pop();
         }
