@@ -16,17 +16,21 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use scal3::authenticators::Authenticators;
 use scal3::cbor;
 use scal3::credential::{Claims, Credential};
 use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
 use scal3::event::{Detail, Event};
+use scal3::fold::PolicyRefusal;
 use scal3::genesis::Genesis;
 use scal3::index_key::{Space, StreamKey};
 use scal3::key_change::{Role, SignedKey};
 use scal3::keys::{KeyRefusal, Keys};
+use scal3::limits::POLICY_MAX;
 use scal3::opening::OtherOpening;
 use scal3::outcome::Outcome;
+use scal3::policies::Policies;
 use scal3::seen::SeenOnHistory;
 use scal3::state::CredentialState;
 use scal3::status::{Change, StatusChange};
@@ -441,9 +445,19 @@ impl Engine {
         self.shared.signers.vkeys()
     }
 
-    /// What holds for the whole log: origin, issuing keys, the policy in force.
+    /// What holds for the whole log from its genesis on: origin, first issuing keys, first policy.
     pub fn standing(&self) -> &Standing {
         &self.shared.standing
+    }
+
+    /// The policy in force after the newest committed round, and those that records spoke for.
+    pub fn policies(&self) -> Result<Arc<Policies>, ReadError> {
+        Ok(self.shared.standing.policies(&*self.shared.ledger)?)
+    }
+
+    /// The authenticators of somebody after the newest committed round; none where nobody has asked for any.
+    pub fn authenticators(&self, subject: &Hash) -> Result<Option<Authenticators>, ReadError> {
+        Ok(self.shared.ledger.authenticators(subject)?)
     }
 
     /// The keys in force after the newest committed round.
@@ -623,9 +637,8 @@ impl Shared {
                 (Ask::Credential { credential, kept: Some((kept, stream)), unvouched: recovers }, 2 * bytes)
             }
             Submission::Status { credential, change } => {
-                // The first two follow from other entries; what an authenticator is, nobody here keeps yet.
-                let elsewhere = matches!(change, Change::Issued(_) | Change::Activated(_));
-                if elsewhere || matches!(change, Change::AuthenticatorAdded(_) | Change::AuthenticatorRevoked(..)) {
+                // These two follow from other entries.
+                if matches!(change, Change::Issued(_) | Change::Activated(_)) {
                     return Err(AppendError::Body(BodyRefusal::NotCanonical));
                 }
                 let opening = StatusChange { credential, change: change.clone() }.opening([0; 32]);
@@ -660,6 +673,14 @@ impl Shared {
                 }
                 let bytes = change.to_bytes().len();
                 (Ask::KeyChange(change), bytes)
+            }
+            Submission::Policy(document) => {
+                // What is longer can't be read by anybody, and the sequencer would only say so.
+                if document.len() > POLICY_MAX {
+                    return Err(AppendError::Policy(PolicyRefusal::Unreadable));
+                }
+                let bytes = 2 * document.len();
+                (Ask::Policy(document), bytes)
             }
             Submission::Event { body, index_key } => {
                 if index_key.is_some_and(|key| Space::of(&key) != Kind::Event.index_key_space()) {

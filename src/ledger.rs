@@ -11,11 +11,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use scal3::authenticators::Authenticators;
 use scal3::credential::Credential;
 use scal3::genesis::Genesis;
 use scal3::keys::Keys;
-use scal3::policy::InForce;
+use scal3::policies::Policies;
 use scal3::state::CredentialState;
+use scal3::tagged;
 use tlog::Hash;
 use tlog::tree::LeafIndex;
 
@@ -57,6 +59,22 @@ pub enum Key {
     Residue(Hash),
     /// The keys in force, once one has changed; its value is [`Keys`].
     Keys,
+    /// The policy in force and those that were spoken for, once there was one; its value is [`Policies`].
+    Policies,
+    /// The authenticators of somebody who has credentials; its value is [`Authenticators`].
+    Authenticators(Hash),
+    /// The key of an authenticator, by its [`key_name`]; its value is the index of the entry that added it.
+    AuthenticatorKey(Hash),
+    /// The device key of a credential, by its [`key_name`]. That it is there is all that its value says.
+    Device(Hash),
+    /// What is left of somebody's authenticators where something was erased that may have been about them; its value is
+    /// [`Authenticators`]. Like [`Key::Residue`], it is kept in the snapshot as well.
+    AuthenticatorsResidue(Hash),
+}
+
+/// The name that the state knows a public key by, or the hash of a secret.
+pub fn key_name(key: &[u8]) -> Hash {
+    tagged("solelog/known-key/v1", key)
 }
 
 impl Key {
@@ -75,6 +93,11 @@ impl Key {
             Key::Erased(index) => [&b"e"[..], &index.get().to_be_bytes()].concat(),
             Key::Residue(hash) => [&b"r"[..], &hash.0].concat(),
             Key::Keys => b"i".to_vec(),
+            Key::Policies => b"l".to_vec(),
+            Key::Authenticators(hash) => [&b"u"[..], &hash.0].concat(),
+            Key::AuthenticatorKey(hash) => [&b"y"[..], &hash.0].concat(),
+            Key::Device(hash) => [&b"v"[..], &hash.0].concat(),
+            Key::AuthenticatorsResidue(hash) => [&b"t"[..], &hash.0].concat(),
         }
     }
 }
@@ -136,6 +159,12 @@ pub trait Lookup {
         state.map(Some).ok_or(damaged)
     }
 
+    /// The authenticators of somebody, by the subject of their credentials.
+    fn authenticators(&self, subject: &Hash) -> Result<Option<Authenticators>, ViewError> {
+        let Some(own) = self.get(&Key::Authenticators(*subject))? else { return Ok(None) };
+        Authenticators::from_own_store(&own).map(Some).map_err(|_| ViewError::Damaged("somebody's authenticators"))
+    }
+
     /// Whether there is a [`Key::Residue`] of that credential.
     fn has_residue(&self, id: &Hash) -> Result<bool, ViewError> {
         Ok(self.get(&Key::Residue(*id))?.is_some())
@@ -153,19 +182,22 @@ fn read_index(bytes: &[u8]) -> Result<LeafIndex, ViewError> {
 }
 
 /// What holds for the whole log, from its genesis on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Standing {
     genesis: Genesis,
     keys: Keys,
-    policy: InForce,
+    /// Those of the genesis.
+    policies: Arc<Policies>,
+    /// Those that the state had when it was last asked, with their bytes: to read a document takes long.
+    asked: RwLock<Option<(Vec<u8>, Arc<Policies>)>>,
 }
 
 impl Standing {
     /// What a genesis says. `None` when one of its issuing keys is no key.
     pub fn new(genesis: Genesis) -> Option<Standing> {
         let keys = Keys::genesis(&genesis)?;
-        let policy = InForce::read(&genesis.policy);
-        Some(Standing { genesis, keys, policy })
+        let policies = Arc::new(Policies::new(&genesis.policy));
+        Some(Standing { genesis, keys, policies, asked: RwLock::default() })
     }
 
     /// The origin.
@@ -178,14 +210,20 @@ impl Standing {
         &self.genesis
     }
 
-    /// The policy in force, by its hash.
-    pub fn policy_hash(&self) -> Hash {
-        *self.policy.hash()
-    }
-
-    /// The policy in force. One that nobody can read denies everything.
-    pub fn policy(&self) -> &InForce {
-        &self.policy
+    /// The policy in force in that state, and those that were spoken for. A policy that nobody can read denies everything.
+    pub fn policies(&self, state: &dyn Lookup) -> Result<Arc<Policies>, ViewError> {
+        let Some(bytes) = state.get(&Key::Policies)? else { return Ok(Arc::clone(&self.policies)) };
+        let asked = self.asked.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((before, policies)) = &*asked
+            && *before == bytes
+        {
+            return Ok(Arc::clone(policies));
+        }
+        drop(asked);
+        let policies = Policies::from_own_store(&bytes).map_err(|_| ViewError::Damaged("the policy in force"))?;
+        let policies = Arc::new(policies);
+        *self.asked.write().unwrap_or_else(PoisonError::into_inner) = Some((bytes, Arc::clone(&policies)));
+        Ok(policies)
     }
 
     /// The keys in force in that state.

@@ -12,12 +12,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use scal3::authenticators::Authenticators;
 use scal3::entry::{Entry, Kind};
 use scal3::erasure::Erasure;
 use scal3::event::Event;
 use scal3::fold::{Fold, Step, Stop, Wrong};
 use scal3::opening::OtherOpening;
 use scal3::outcome::Outcome;
+use scal3::policies::Policies;
 use scal3::state::CredentialState;
 use scal3::verify::{Signed, Submitted};
 use tlog::Hash;
@@ -28,7 +30,7 @@ use verifier::{Engine as Verifier, verify_many};
 
 use crate::folder::Folder;
 use crate::history::{FULL, History, ReadError};
-use crate::ledger::{Change, Key, write_index};
+use crate::ledger::{Change, Key, key_name, write_index};
 use crate::memory::{self, Memory};
 use crate::openings::{self, Shown};
 use crate::record::Record;
@@ -186,6 +188,11 @@ fn finish(mut filling: Filling<'_>, fold: &Fold, memory: &Memory, tail: &[Record
     if !fold.keys().changes().is_empty() {
         filling.put(&Key::Keys, fold.keys().to_bytes())?;
     }
+    filling.policies(fold, memory)?;
+    let mut left: BTreeMap<Hash, &[u8]> = memory.authenticators.iter().map(|(id, state)| (*id, &state[..])).collect();
+    let later = tail.iter().flat_map(|round| &round.changes);
+    left.extend(later.filter_map(|change| Some((memory::authenticators_of(change)?, &change.value[..]))));
+    filling.authenticators(fold, &left)?;
     for (id, state) in fold.credentials().filter(|(id, _)| !residues.contains_key(id)) {
         filling.credential(id, state)?;
     }
@@ -256,7 +263,45 @@ impl Filling<'_> {
         self.people.entry(claims.subject).or_default().push((state.issued_at(), *id));
         self.put(&Key::Credential(*id), state.changing_to_bytes())?;
         self.put(&Key::Issued(*id), state.credential().as_bytes().to_vec())?;
+        self.put(&Key::Device(key_name(&claims.device_key)), vec![1])?;
         self.put(&Key::Enrolment(claims.enrolment_id), write_index(index_of(state.issued_at())?))
+    }
+
+    /// The policy in force is in the log for everybody to read. Which others were spoken for may be in what was erased.
+    fn policies(&mut self, fold: &Fold, memory: &Memory) -> Result<(), RebuildError> {
+        let damaged = ViewError::Damaged("the policy in force");
+        match &memory.policies {
+            Some(bytes) => match Policies::from_own_store(bytes) {
+                Ok(kept) if kept.in_force() == fold.policy_in_force() => self.put(&Key::Policies, bytes.clone()),
+                _ => Err(damaged.into()),
+            },
+            None if *fold.policies() != Policies::new(&fold.genesis().policy) => {
+                self.put(&Key::Policies, fold.policies().to_bytes())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Everybody's authenticators, and each of their keys; of those in `left` as they were left.
+    fn authenticators(&mut self, fold: &Fold, left: &BTreeMap<Hash, &[u8]>) -> Result<(), RebuildError> {
+        for own in fold.all_authenticators().filter(|own| !left.contains_key(own.participant())) {
+            self.own(own)?;
+        }
+        for (subject, bytes) in left {
+            self.put(&Key::AuthenticatorsResidue(*subject), bytes.to_vec())?;
+            let own = Authenticators::from_own_store(bytes);
+            self.own(&own.map_err(|_| ViewError::Damaged("somebody's authenticators"))?)?;
+        }
+        Ok(())
+    }
+
+    fn own(&mut self, own: &Authenticators) -> Result<(), RebuildError> {
+        self.put(&Key::Authenticators(*own.participant()), own.to_bytes())?;
+        for (_, held) in own.all() {
+            let key = Key::AuthenticatorKey(key_name(held.claims().about.key_bytes()));
+            self.put(&key, write_index(index_of(held.added_at())?))?;
+        }
+        Ok(())
     }
 
     fn people(&mut self) -> Result<(), RebuildError> {

@@ -1,7 +1,7 @@
 //! Round records: a round as the journal holds it.
 //!
 //! ```text
-//! payload = 2: u8 ‖ first u64 ‖ time_ms u64
+//! payload = 3: u8 ‖ first u64 ‖ time_ms u64
 //!         ‖ n: u32 ‖ n × (length u32 ‖ entry) ‖ n × (length u32 ‖ sealed opening; length 0 = none)
 //!         ‖ n: u32 ‖ n × (length u32 ‖ key ‖ length u32 ‖ value)        changes of the state
 //!         ‖ n: u32 ‖ n × index u64                                      openings erased
@@ -17,7 +17,7 @@ use tlog::tree::{LeafIndex, TreeHead, TreeSize};
 
 use crate::ledger::Change;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A round as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]

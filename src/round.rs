@@ -12,6 +12,7 @@
 //! two submissions that race for one index key, one sequence number or one authorisation meet here, and one wins (I-6).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use scal3::cbor::Value;
 use scal3::credential::Credential;
@@ -22,6 +23,7 @@ use scal3::index_key::{StreamKey, status_index_key};
 use scal3::key_change::KeyChange;
 use scal3::opening::{AnyOpening, OtherOpening, commitment};
 use scal3::outcome::{EXECUTED, Outcome};
+use scal3::policies::Policies;
 use scal3::record::Record;
 use scal3::seen::SeenOnHistory;
 use scal3::state::{CredentialState, Status};
@@ -37,7 +39,11 @@ use crate::submission::{About, AppendError, Collision, CredentialRefusal, Erasur
 
 pub(crate) mod about;
 
+mod authenticators;
 mod key_change;
+mod policy;
+
+use self::authenticators::Enrolled;
 
 /// A clock this far behind the last round is not a leap second or a slewing daemon: appends stop until it is put right.
 pub const CLOCK_TOLERANCE_MS: u64 = 10_000;
@@ -79,6 +85,8 @@ pub enum Ask {
     About(About),
     /// A key takes another one's place.
     KeyChange(Box<KeyChange>),
+    /// Another policy comes into force: its document.
+    Policy(Vec<u8>),
     /// An event; the body is deterministic CBOR.
     Event {
         /// The body of its opening.
@@ -240,6 +248,7 @@ pub fn plan(
     }
     let mut draft = Draft {
         frozen: standing.keys(state)?.frozen(),
+        policies: standing.policies(state)?,
         state,
         standing,
         first: tip.frontier.size().get(),
@@ -279,6 +288,8 @@ pub fn plan(
 struct Draft<'a> {
     /// The entry behind which none may come.
     frozen: Option<u64>,
+    /// The policy in force, and those that were spoken for.
+    policies: Arc<Policies>,
     state: &'a dyn Lookup,
     standing: &'a Standing,
     first: u64,
@@ -352,6 +363,7 @@ impl Draft<'_> {
             }
             Ask::About(about) => self.about(about, &draw),
             Ask::KeyChange(change) => self.change_keys(&change),
+            Ask::Policy(document) => self.change_policy(&document),
             Ask::Event { body, placed, index_key } => self.event(body, placed.as_ref(), index_key, &draw),
             Ask::Erasure { index, reason, target } => self.erase(index, &reason, target, &draw),
         }
@@ -388,8 +400,9 @@ impl Draft<'_> {
         let entry = Entry::committed(Kind::Instruction, self.time_ms, *signed.commitment(), Some(metadata.index_key));
         let index = self.next()?;
         let place = Place { index: index.get(), time_ms: self.time_ms, index_key: metadata.index_key };
-        // Nobody has authenticators here yet, so a rule that needs evidence denies.
-        let rules = Rules { policy: self.standing.policy(), authenticators: &[] };
+        let own = self.authenticators_for(&signed, &state.credential().claims().subject)?;
+        let policies = Arc::clone(&self.policies);
+        let rules = Rules { policy: policies.in_force(), authenticators: &[&own] };
         let authorized = signed.authorize_under(&place, &state, &rules, seen)?;
         // An authorisation was made against this very state, so the state takes it.
         state
@@ -404,6 +417,8 @@ impl Draft<'_> {
         let placed = self.push(&entry, Some((opening, draw.seal)))?;
         self.set(authorisation, write_index(index));
         self.set_credential(&state)?;
+        self.take_record(&authorized, &state)?;
+        self.take_policy(&authorized);
         if activates {
             // The first record proves both factors. The log itself says so, in the same round: no reader ever sees a
             // credential that has acted and is not active.
@@ -444,6 +459,7 @@ impl Draft<'_> {
         let change = StatusChange { credential: id, change: StatusDetail::Issued(credential.as_bytes().to_vec()) };
         let index_key = status_index_key(&id, 0);
         self.index_key_is_free(&index_key)?;
+        self.check_device(&credential)?;
         // Streams derive from the enrolment: a second credential would write into those of the first.
         let enrolment = Key::Enrolment(credential.claims().enrolment_id);
         if let Some(index) = self.index_at(&enrolment).or_stop()? {
@@ -464,6 +480,7 @@ impl Draft<'_> {
         self.set(subject, [before.unwrap_or_default(), id.0.to_vec()].concat());
         self.set(enrolment, write_index(index));
         self.set(Key::Issued(id), state.credential().as_bytes().to_vec());
+        self.set_device(state.credential());
         self.set_credential(&state)?;
         // Where somebody may have spoken in what is erased, now or later, the log alone does not tell whether anybody did.
         if inherits || !state.is_vouched() {
@@ -489,9 +506,19 @@ impl Draft<'_> {
         let id = state.credential().id();
         let index_key = state.next_status_key();
         self.index_key_is_free(&index_key)?;
+        let enrolled = match self.enrolled(&state, &change)? {
+            Some(Enrolled::Before(at)) => {
+                return Ok(self.existing(LeafIndex::new(at).map_err(|_| No::Stop(PlanError::TreeFull))?));
+            }
+            Some(Enrolled::Changed(own, key)) => Some((own, key)),
+            None => None,
+        };
         state.change(&change).map_err(|e| AppendError::from(CredentialRefusal::Transition(e)))?;
         let placed = self.push_status(&StatusChange { credential: id, change }, index_key, salt, seal)?;
         self.set_credential(&state)?;
+        if let Some((own, key)) = enrolled {
+            self.set_enrolled(&own, key, &state, placed.index)?;
+        }
         Ok(placed)
     }
 
@@ -528,6 +555,7 @@ impl Draft<'_> {
                 return Err(AppendError::Erasure(ErasureRefusal::CredentialCanAct).into());
             }
             self.leave_residues(&state)?;
+            self.leave_authenticators(&state.credential().claims().subject)?;
         }
         let opening = Erasure { index: index.get(), reason: reason.to_owned() }.opening(draw.salt);
         let opening = opening.to_bytes();
@@ -617,6 +645,9 @@ impl Draft<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod differential;
 
 #[cfg(test)]
 mod tests {

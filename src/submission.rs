@@ -11,8 +11,11 @@
 
 use scal3::Change;
 use scal3::attempts::{Attempt, Attempts};
+use scal3::authenticator::AuthenticatorError;
+use scal3::authenticators::EnrolError;
 use scal3::credential::{Credential, CredentialError};
 use scal3::event::Detail;
+use scal3::fold::PolicyRefusal;
 use scal3::index_key::StreamKey;
 use scal3::key_change::KeyChange;
 use scal3::keys::KeyRefusal;
@@ -45,7 +48,8 @@ pub enum Submission {
         /// Whether it may be issued although nobody has spoken for it: then it waits for a recovery.
         recovers: bool,
     },
-    /// A change of a credential's status, with its reason. An issue or an activation is none: those follow from others.
+    /// A change of a credential's status, or of its subject's authenticators. An issue or an activation is none: those
+    /// follow from others.
     Status {
         /// Whose.
         credential: Hash,
@@ -57,6 +61,9 @@ pub enum Submission {
     /// A key of the log's provider takes another one's place (kind 8, public). Its signatures are verified in the
     /// sequencer: there are few of them, and whether a key is in force depends on the place.
     KeyChange(Box<KeyChange>),
+    /// Another policy comes into force (kind 4, public): its document. A record of class `policy.change`, made under the
+    /// policy in force and not more than a day ago, has to name it.
+    Policy(Vec<u8>),
     /// A salted event (kind 9): only its commitment is public.
     Event {
         /// The body of the opening: deterministic CBOR of one item.
@@ -251,6 +258,15 @@ pub enum AppendError {
         /// Its last entry.
         at: u64,
     },
+    /// The claims are those of no authenticator.
+    #[error(transparent)]
+    Claims(#[from] AuthenticatorError),
+    /// The authenticator may not be added or revoked so; or the credential's device key is an authenticator's.
+    #[error(transparent)]
+    Authenticator(#[from] EnrolError),
+    /// The policy may not come into force.
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
     /// The erasure can't be done.
     #[error(transparent)]
     Erasure(#[from] ErasureRefusal),

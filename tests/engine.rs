@@ -373,7 +373,7 @@ async fn a_view_that_an_earlier_version_left_is_made_again() {
             view.insert(key.as_slice(), b"another form".as_slice()).unwrap();
         }
         let mut meta = write.open_table(META).unwrap();
-        let round = meta.remove("round/1").unwrap().expect("the last round").value();
+        let round = meta.remove("round/2").unwrap().expect("the last round").value();
         meta.insert("round", round).unwrap();
     }
     write.commit().unwrap();

@@ -271,7 +271,7 @@ impl Authority {
         if metadata.index_key != own.index_key(sequence) {
             return Err(MetadataRefusal::IndexKey.into());
         }
-        if metadata.policy != engine.standing().policy_hash() {
+        if metadata.policy != *engine.policies()?.in_force().hash() {
             return Err(MetadataRefusal::Policy.into());
         }
         if now_ms > expires_ms {

@@ -13,6 +13,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use scal3::authenticator::Claims;
+use scal3::authenticators::Authenticators;
 use scal3::instruction::{CLASS_ACTIVATE, InstructionError, Presented};
 use scal3::outcome::BLOCKED;
 use scal3::policy::{Denial, InForce, Operation};
@@ -138,7 +140,9 @@ impl Authority {
         if let Some(reason) = may_not(&state, &presented, self.now()) {
             return Err(self.blocked(&state, instruction_id, reason).await?);
         }
-        if let Err(denial) = decide(engine.standing().policy(), &state, &presented) {
+        let policies = engine.policies()?;
+        let own = engine.authenticators(&state.credential().claims().subject)?;
+        if let Err(denial) = decide(policies.in_force(), &state, &presented, own.as_ref()) {
             return Err(self.blocked(&state, instruction_id, denial.code()).await?);
         }
         let opened = match self.inner.challenges.find(&credential, &instruction_id, &presented, self.now()) {
@@ -150,7 +154,7 @@ impl Authority {
             opened,
             sequence: state.next_sequence(),
             previous: *state.previous(),
-            policy: engine.standing().policy_hash(),
+            policy: *policies.in_force().hash(),
             provider: state.credential().claims().provider,
             head: heads.published.unwrap_or(heads.integrated),
             time_ms: self.now(),
@@ -253,7 +257,12 @@ impl Authority {
 }
 
 /// What the policy says before there is a challenge. It is asked again when the entry is made, and by whoever reads the log.
-fn decide(policy: &InForce, state: &CredentialState, presented: &Presented) -> Result<(), Denial> {
+fn decide(
+    policy: &InForce,
+    state: &CredentialState,
+    presented: &Presented,
+    own: Option<&Authenticators>,
+) -> Result<(), Denial> {
     let claims = state.credential().claims();
     let operation = Operation {
         class: &presented.class,
@@ -265,7 +274,8 @@ fn decide(policy: &InForce, state: &CredentialState, presented: &Presented) -> R
         threshold: 1,
         group: None,
     };
-    policy.policy()?.decide(&operation, &[]).map(|_| ())
+    let enrolled: Vec<&Claims> = own.into_iter().flat_map(Authenticators::active).collect();
+    policy.policy()?.decide(&operation, &enrolled).map(|_| ())
 }
 
 /// Why a credential may not authorise that now, if it may not.

@@ -71,6 +71,8 @@ struct PolicyAnswer {
     hash: String,
     /// The document, base64.
     document: String,
+    /// The entry that brought it into force; 0, the genesis, for the first.
+    since: u64,
 }
 
 /// The formats that are spoken here.
@@ -106,10 +108,9 @@ struct LimitsAnswer {
 #[utoipa::path(get, path = "/v1/log", tag = "log", responses((status = 200, body = LogAnswer)))]
 pub(super) async fn show(State(app): State<App>) -> Result<Json<LogAnswer>, Error> {
     let heads = app.engine().heads();
-    let standing = app.engine().standing();
-    let genesis = standing.genesis();
+    let genesis = app.engine().standing().genesis();
     let configured = app.config().limits;
-    let keys = app.blocking(|engine| Ok(engine.keys()?)).await?;
+    let (keys, policies) = app.blocking(|engine| Ok((engine.keys()?, engine.policies()?))).await?;
     Ok(Json(LogAnswer {
         origin: genesis.origin.clone(),
         vkey: app.engine().vkey().to_string(),
@@ -121,7 +122,11 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LogAnswer>, Erro
             .iter()
             .map(|key| IssuingKeyAnswer { key: hex::encode(key.as_bytes()), provider: key.provider().to_hex() })
             .collect(),
-        policy: PolicyAnswer { hash: standing.policy_hash().to_hex(), document: base64(&genesis.policy) },
+        policy: PolicyAnswer {
+            hash: policies.in_force().hash().to_hex(),
+            document: base64(policies.document()),
+            since: policies.since(),
+        },
         witness_policy: app.inner.witness_policy.clone(),
         evidence_access: match app.access() {
             Access::Public => "public",

@@ -24,6 +24,7 @@ pub mod listen;
 mod log;
 mod openapi;
 mod ops;
+mod policies;
 pub mod problem;
 mod proofs;
 mod read;
@@ -166,6 +167,7 @@ impl App {
             .routes(routes!(proofs::inclusion))
             .routes(routes!(proofs::consistency))
             .routes(routes!(log::show))
+            .routes(routes!(policies::change))
             .routes(routes!(events::stream))
             .routes(routes!(credentials::issue))
             .routes(routes!(credentials::show))

@@ -103,6 +103,10 @@ kinds! {
         "Issue the credential first, with POST /v1/credentials, and let the device see it in the log; nothing was appended.";
     CREDENTIAL_REFUSED = "credential-refused", 422, "The credential does not hold",
         "See `detail`; nothing was appended.";
+    AUTHENTICATOR_REFUSED = "authenticator-refused", 422, "The authenticator cannot be added or revoked",
+        "See `detail`; nothing was appended.";
+    POLICY_REFUSED = "policy-refused", 422, "The policy cannot come into force",
+        "Let somebody whom the policy in force allows it authorise a `policy.change` that names this very document; then send it again within a day.";
     OPENING_REFUSED = "opening-refused", 422, "The body of the opening is not acceptable",
         "See `detail`; nothing was appended.";
     READ_REFUSED = "read-refused", 403, "The read token is not that of this entry",
@@ -369,6 +373,8 @@ fn append(error: &AppendError) -> Problem {
         // Nobody can ask for one over HTTP.
         AppendError::KeyChange(_) => Problem::hidden(&INTERNAL, error),
         AppendError::Frozen { at } => Problem { index: Some(*at), ..Problem::of(&FROZEN).detail(error) },
+        AppendError::Claims(_) | AppendError::Authenticator(_) => Problem::of(&AUTHENTICATOR_REFUSED).detail(error),
+        AppendError::Policy(_) => Problem::of(&POLICY_REFUSED).detail(error),
         AppendError::Erasure(_) => Problem::of(&NOT_ERASABLE).detail(error),
         AppendError::Inactive(_) | AppendError::OutOfAttempts => Problem::of(&CREDENTIAL_INACTIVE).detail(error),
         AppendError::ChallengeSpent(index) => {

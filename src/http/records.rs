@@ -265,6 +265,8 @@ pub(super) fn count(app: &App, result: &Result<Appended, AppendError>, took: Dur
         Err(AppendError::Credential(_)) => ("credential-refused", None),
         Err(AppendError::KeyChange(_)) => ("internal", None),
         Err(AppendError::Frozen { .. }) => ("frozen", None),
+        Err(AppendError::Claims(_) | AppendError::Authenticator(_)) => ("authenticator-refused", None),
+        Err(AppendError::Policy(_)) => ("policy-refused", None),
         Err(AppendError::Erasure(_)) => ("not-erasable", None),
         Err(AppendError::Inactive(_) | AppendError::OutOfAttempts) => ("inactive", None),
         Err(AppendError::ChallengeSpent(_)) => ("challenge-spent", None),

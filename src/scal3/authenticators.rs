@@ -24,6 +24,7 @@ use crate::cbor::{self, CborError, Fault, Parts, ShapeError, Value};
 use crate::evidence;
 use crate::limits::OPENING_MAX;
 use crate::state::waits;
+use crate::verify::{Authorized, Word};
 
 /// How many authenticators a participant may ever have, revoked ones among them.
 pub const HELD_MAX: usize = 48;
@@ -202,6 +203,19 @@ impl Authenticators {
         }
         held.revoked_at = Some(index);
         Ok(())
+    }
+
+    /// Takes in a record of their participant: the counters that its evidence showed, then what it says.
+    pub fn record(&mut self, authorized: &Authorized) {
+        authorized.judgement().verified().for_each(|shown| self.used(shown));
+        match authorized.word() {
+            Some(Word::AddAuthenticator(id)) => self.speak(*id, authorized.time_ms()),
+            Some(Word::RevokeAuthenticator(id)) => {
+                // One that there is not is nothing to revoke, and no harm done.
+                let _unknown = self.revoke(id, authorized.index());
+            }
+            Some(Word::Policy(_)) | None => {}
+        }
     }
 
     /// Takes in what verified evidence said of a counter: the highest one is kept, so that going back never pays.

@@ -103,6 +103,11 @@ impl Authorized {
         self.word.as_ref()
     }
 
+    /// Whether it says something of authenticators of its subscriber.
+    pub fn speaks_of_authenticators(&self) -> bool {
+        matches!(self.word, Some(Word::AddAuthenticator(_) | Word::RevokeAuthenticator(_)))
+    }
+
     /// What the evidence in it came to.
     pub fn judgement(&self) -> &Judgement {
         &self.judgement

@@ -34,6 +34,7 @@ use crate::key_change::{KeyChange, Role};
 use crate::keys::Keys;
 use crate::opening::{self, OtherOpening};
 use crate::outcome::Outcome;
+use crate::policies::Policies;
 use crate::policy::{Denial, InForce};
 use crate::seen::SeenOnHistory;
 use crate::state::{CredentialState, TransitionError};
@@ -58,8 +59,8 @@ pub struct Fold {
     /// The root of each size, by size.
     roots: Vec<Hash>,
     credentials: BTreeMap<Hash, Followed>,
-    /// Everybody who has a credential.
-    subjects: BTreeSet<Hash>,
+    /// Everybody who has a credential, each with the index of the entry that issued the first.
+    subjects: BTreeMap<Hash, u64>,
     index_keys: BTreeMap<Hash, u64>,
     authorisations: BTreeMap<Hash, u64>,
     /// Instruction entries without an opening, that stand for no missing record yet.
@@ -123,7 +124,7 @@ impl Fold {
             roots: vec![empty, frontier.root()],
             frontier,
             credentials: BTreeMap::new(),
-            subjects: BTreeSet::new(),
+            subjects: BTreeMap::new(),
             index_keys: BTreeMap::new(),
             authorisations: BTreeMap::new(),
             unopened: BTreeSet::new(),
@@ -186,12 +187,22 @@ impl Fold {
 
     /// SHA-256 of the policy in force.
     pub fn policy(&self) -> &Hash {
-        self.standing.policy.hash()
+        self.standing.policies.in_force().hash()
     }
 
     /// The policy in force.
     pub fn policy_in_force(&self) -> &InForce {
-        &self.standing.policy
+        self.standing.policies.in_force()
+    }
+
+    /// The policy in force with its document, and those that records spoke for.
+    pub fn policies(&self) -> &Policies {
+        &self.standing.policies
+    }
+
+    /// Everybody's authenticators, by the subject of their credentials.
+    pub fn all_authenticators(&self) -> impl Iterator<Item = &Authenticators> {
+        self.standing.all()
     }
 
     /// The authenticators of a participant, by the subject of their credentials. None: nobody has asked for any.
@@ -279,7 +290,7 @@ impl Fold {
             return Err(Wrong::IndexKeyUsed { at });
         }
         match (entry.kind, given, &entry.body) {
-            (Kind::Policy, _, Some(body)) => self.policy_change(body, entry.time_ms),
+            (Kind::Policy, _, Some(body)) => self.policy_change(body, index, entry.time_ms),
             (Kind::Key, _, Some(body)) => self.key_change(body, index),
             (kind, _, Some(_)) => Ok(Step::Other(kind)),
             (Kind::Instruction, Given::Nothing, _) => {
@@ -423,7 +434,7 @@ impl Fold {
             if seen.is_none() {
                 return Err(Refusal::from(MetadataRefusal::SeenNotOnHistory).into());
             }
-            if metadata.policy != *self.standing.policy.hash() {
+            if metadata.policy != *self.standing.policies.in_force().hash() {
                 return Err(Refusal::from(MetadataRefusal::Policy).into());
             }
             self.authorisations.insert(key, index);
@@ -443,7 +454,7 @@ impl Fold {
         let subject = state.credential().claims().subject;
         let nobody = Authenticators::of(subject);
         let own = self.standing.authenticators(&subject).unwrap_or(&nobody);
-        let rules = Rules { policy: &self.standing.policy, authenticators: &[own] };
+        let rules = Rules { policy: self.standing.policies.in_force(), authenticators: &[own] };
         let authorized = match signed.authorize_under(&place, &state, &rules, seen.as_ref()) {
             // What is missing may have been added where nobody can read it any more.
             Err(Refusal::Evidence(refusal)) if self.unopened_status && may_be_unread(&refusal) => {
@@ -493,8 +504,9 @@ impl Fold {
             return Err(Wrong::StatusKey);
         }
         let subject = followed.state.credential().claims().subject;
-        // The record that asked for an authenticator may be one that nobody can read any more.
-        let unread = self.last_unopened.is_some_and(|last| last > followed.state.issued_at());
+        // The record that asked for an authenticator may be one that nobody can read any more, of any credential of the person.
+        let first = self.subjects.get(&subject).copied().unwrap_or_default();
+        let unread = self.last_unopened.is_some_and(|last| last > first);
         let step = if followed.in_doubt {
             followed.state.skip_status();
             self.standing.doubt(subject);
@@ -558,13 +570,13 @@ impl Fold {
                     followed.in_doubt || self.last_unopened.is_some_and(|last| last > followed.state.issued_at())
                 });
                 let predecessor = found.map(|followed| &mut followed.state);
-                let known = self.subjects.contains(&subject);
+                let known = self.subjects.contains_key(&subject);
                 let state = CredentialState::issue(credential, index, entry.time_ms, predecessor, known)?;
                 let in_doubt = gaps && !state.is_vouched();
                 (state, in_doubt)
             }
         };
-        self.subjects.insert(subject);
+        self.subjects.entry(subject).or_insert(index);
         self.standing.take_device(state.credential());
         self.next_status.insert(state.next_status_key(), *id);
         let followed = Followed { state, last: index, paid: 0, last_about: index, attempts_in_doubt: false, in_doubt };
@@ -572,8 +584,8 @@ impl Fold {
         Ok(in_doubt)
     }
 
-    fn policy_change(&mut self, body: &[u8], time_ms: u64) -> Result<Step, Wrong> {
-        let in_doubt = self.standing.change_policy(body, time_ms, self.last_unopened.is_some())?;
+    fn policy_change(&mut self, body: &[u8], index: u64, time_ms: u64) -> Result<Step, Wrong> {
+        let in_doubt = self.standing.change_policy(body, index, time_ms, self.last_unopened.is_some())?;
         Ok(if in_doubt { Step::InDoubt(Kind::Policy) } else { Step::Policy(*self.policy()) })
     }
 

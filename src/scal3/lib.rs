@@ -71,6 +71,7 @@ pub mod evidence;
 pub mod fold;
 mod gone;
 pub mod judgement;
+pub mod policies;
 pub mod policy;
 pub mod record;
 mod refusal;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key (its first byte names the kind of thing, never zero)  →  value        one key space, so that a round is one batch
-//! 0x00 "round/1"                                            →  the round applied last, in the same batch
+//! 0x00 "round/2"                                            →  the round applied last, in the same batch
 //! ```
 //! The number in the last key is the form of all the others and of their values. A view of another form has no round that
 //! this one can see, so it is made anew.
@@ -25,7 +25,7 @@ mod redb;
 pub use self::redb::RedbView;
 
 /// Where the last round stands. Another number whenever the view's keys or values get another form.
-const ROUND: &[u8] = b"\0round/1";
+const ROUND: &[u8] = b"\0round/2";
 
 /// The bytes that must be free beside those that a database is asked to write: what it writes about itself.
 const SPARE: u64 = 1 << 20;

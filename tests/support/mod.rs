@@ -120,7 +120,7 @@ pub fn at(index: u64) -> LeafIndex {
 pub fn draft(engine: &Engine, rig: &Rig, person: &Person) -> Draft {
     let state = engine.credential(&person.id()).unwrap().expect("the credential is issued");
     let (head, now) = (engine.heads().integrated.head, rig.clock.load(Ordering::SeqCst));
-    person.next(&state, &head, engine.standing().policy_hash(), now)
+    person.next(&state, &head, *engine.policies().unwrap().in_force().hash(), now)
 }
 
 /// Verifies and appends an opening.

@@ -15,21 +15,15 @@ use tlog::Hash;
 
 use crate::authenticator::Claims;
 use crate::authenticators::{Authenticators, EnrolError};
-use crate::cbor::{self, Value};
 use crate::credential::Credential;
-use crate::entry::BodyError;
-use crate::limits::ENTRY_MAX;
-use crate::policy::InForce;
-use crate::state::waits;
+use crate::policies::{self, Policies};
 use crate::step::{PolicyRefusal, Wrong};
 use crate::verify::{Authorized, Word};
 
 /// Policy and authenticators at a place in the log.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
-    pub(super) policy: InForce,
-    /// The policies that records speak for and that are not in force yet, each with when one last did.
-    spoken: BTreeMap<Hash, u64>,
+    pub(super) policies: Policies,
     authenticators: BTreeMap<Hash, Authenticators>,
     /// Every key of an authenticator there ever was.
     authenticator_keys: BTreeSet<Vec<u8>>,
@@ -42,8 +36,7 @@ pub(super) struct Standing {
 impl Standing {
     pub(super) fn new(policy: &[u8]) -> Standing {
         Standing {
-            policy: InForce::read(policy),
-            spoken: BTreeMap::new(),
+            policies: Policies::new(policy),
             authenticators: BTreeMap::new(),
             authenticator_keys: BTreeSet::new(),
             device_keys: BTreeSet::new(),
@@ -53,6 +46,10 @@ impl Standing {
 
     pub(super) fn authenticators(&self, participant: &Hash) -> Option<&Authenticators> {
         self.authenticators.get(participant)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Authenticators> {
+        self.authenticators.values()
     }
 
     pub(super) fn doubt(&mut self, participant: Hash) {
@@ -75,21 +72,13 @@ impl Standing {
 
     /// What a record says that holds beyond itself, and the counters that its evidence showed.
     pub(super) fn take_record(&mut self, authorized: &Authorized, participant: Hash) {
-        let time_ms = authorized.time_ms();
         if let Some(own) = self.authenticators.get_mut(&participant) {
-            authorized.judgement().verified().for_each(|shown| own.used(shown));
+            own.record(authorized);
+        } else if authorized.speaks_of_authenticators() {
+            self.own(participant).record(authorized);
         }
-        match authorized.word() {
-            Some(Word::AddAuthenticator(id)) => self.own(participant).speak(*id, time_ms),
-            Some(Word::RevokeAuthenticator(id)) => {
-                // One that there is not is nothing to revoke, and no harm done.
-                let _unknown = self.own(participant).revoke(id, authorized.index());
-            }
-            Some(Word::Policy(hash)) => {
-                self.spoken.retain(|_, spoken_ms| waits(*spoken_ms, time_ms));
-                self.spoken.insert(*hash, time_ms);
-            }
-            None => {}
+        if let Some(Word::Policy(hash)) = authorized.word() {
+            self.policies.speak(*hash, authorized.time_ms());
         }
     }
 
@@ -131,23 +120,14 @@ impl Standing {
     }
 
     /// Another policy comes into force. Gives whether the record that spoke for it can't be read.
-    pub(super) fn change_policy(&mut self, body: &[u8], time_ms: u64, unread: bool) -> Result<bool, Wrong> {
-        let document = match cbor::decode(body, ENTRY_MAX).map_err(BodyError::from)? {
-            Value::Bytes(document) => document,
-            _ => return Err(BodyError::value("policy").into()),
-        };
-        let policy = InForce::read(&document);
-        let spoken = self.spoken.get(policy.hash()).is_some_and(|spoken_ms| waits(*spoken_ms, time_ms));
-        if !spoken && !unread {
-            return Err(PolicyRefusal::NotAuthorised.into());
+    pub(super) fn change_policy(&mut self, body: &[u8], index: u64, time_ms: u64, unread: bool) -> Result<bool, Wrong> {
+        let document = policies::document_of(body)?;
+        match self.policies.change(&document, index, time_ms) {
+            Err(PolicyRefusal::NotAuthorised) if unread => {
+                self.policies.change_in_doubt(&document, index)?;
+                Ok(true)
+            }
+            changed => Ok(changed.map(|()| false)?),
         }
-        // From such a one on, nothing could be authorised any more, the next policy least of all.
-        if policy.error().is_some() {
-            return Err(PolicyRefusal::Unreadable.into());
-        }
-        // The others were authorised under a policy that is no longer in force.
-        self.spoken.clear();
-        self.policy = policy;
-        Ok(!spoken)
     }
 }

@@ -18,7 +18,7 @@ use crate::store::disk::{Disk, DiskError, File};
 const VIEW: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("view");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// As in sled: the number is the form of the keys and values.
-const ROUND: &str = "round/1";
+const ROUND: &str = "round/2";
 const NAME: &str = "view.redb";
 
 /// How many bytes may be committed and not synced. Pages that they replace can't be used again before.
