@@ -197,6 +197,13 @@ async fn the_log_reads_as_c2sp_says() {
     assert_eq!(tile.headers()[CONTENT_TYPE], "application/octet-stream");
     assert!(tile.headers()[CACHE_CONTROL].to_str().expect("text").contains("immutable"));
     let tile = tile.bytes().await.expect("bytes");
+    let part = log.get(&format!("/tile/0/000.p/{width}")).header("range", "bytes=32-63").send().await.expect("answer");
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.headers()["content-range"], format!("bytes 32-63/{}", tile.len()));
+    assert_eq!(part.bytes().await.expect("bytes"), tile[32..64]);
+    let beyond =
+        log.get(&format!("/tile/0/000.p/{width}")).header("range", "bytes=99999-").send().await.expect("answer");
+    assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     let bundle_path = format!("/tile/entries/000.p/{width}");
     let plain = log.get(&bundle_path).send().await.expect("answer");
     assert_eq!(plain.headers().get(CONTENT_ENCODING), None);

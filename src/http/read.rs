@@ -50,9 +50,11 @@ pub(super) async fn checkpoint(State(app): State<App>, headers: HeaderMap) -> Re
     params(("path" = String, Path, description = "`<L>/<N>[.p/<W>]` for hashes, `entries/<N>[.p/<W>]` for entries: c2sp.org/tlog-tiles", example = "0/000.p/1")),
     responses(
         (status = 200, content_type = "application/octet-stream", body = Vec<u8>, description = "The tile; gzip for bundles when accepted"),
+        (status = 206, content_type = "application/octet-stream", body = Vec<u8>, description = "The one range of bytes that was asked for"),
         (status = 304, description = "Still the one in If-None-Match"),
         (status = 400, content_type = "text/plain", body = String, description = "Not the path of a tile"),
         (status = 404, content_type = "text/plain", body = String, description = "The log is not that large"),
+        (status = 416, description = "No byte of it is in the range"),
     )
 )]
 pub(super) async fn tile(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
@@ -123,7 +125,12 @@ fn answer(request: &HeaderMap, form: Form, kind: HeaderValue, cache: HeaderValue
         .get(header::IF_NONE_MATCH)
         .and_then(|v| v.to_str().ok())
         .is_some_and(|v| v.split(',').any(|t| t.trim().as_bytes() == tag.as_bytes() || t.trim() == "*"));
+    let part = match requested(request, &tag, bytes.len()) {
+        _ if same => Part::Whole,
+        part => part,
+    };
     headers.insert(header::ETAG, tag);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if same {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
@@ -131,7 +138,47 @@ fn answer(request: &HeaderMap, form: Form, kind: HeaderValue, cache: HeaderValue
     if gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    (StatusCode::OK, headers, bytes).into_response()
+    let range = |part: std::fmt::Arguments<'_>| HeaderValue::from_str(&format!("bytes {part}/{}", bytes.len())).ok();
+    match part {
+        Part::Whole => (StatusCode::OK, headers, bytes).into_response(),
+        Part::From { first, last } => {
+            headers.extend(range(format_args!("{first}-{last}")).map(|range| (header::CONTENT_RANGE, range)));
+            (StatusCode::PARTIAL_CONTENT, headers, bytes.slice(first..=last)).into_response()
+        }
+        Part::Beyond => {
+            headers.remove(header::CONTENT_TYPE);
+            headers.remove(header::CONTENT_ENCODING);
+            headers.extend(range(format_args!("*")).map(|range| (header::CONTENT_RANGE, range)));
+            (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response()
+        }
+    }
+}
+
+/// What part of an object somebody wants.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    From { first: usize, last: usize },
+    Beyond,
+}
+
+/// The one range that is asked for (RFC 9110, section 14). Several, or one that is not understood, are answered with all.
+fn requested(request: &HeaderMap, tag: &HeaderValue, length: usize) -> Part {
+    let text = |name| request.get(name).and_then(|value| value.to_str().ok());
+    let Some(range) = text(header::RANGE).and_then(|value| value.strip_prefix("bytes=")) else { return Part::Whole };
+    if request.get(header::IF_RANGE).is_some_and(|validator| validator != tag) {
+        return Part::Whole;
+    }
+    let Some((first, last)) = range.trim().split_once('-') else { return Part::Whole };
+    let number = |digits: &str| digits.parse::<usize>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    let end = length.saturating_sub(1);
+    let (first, last) = match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => (first, last.min(end)),
+        (Some(first), None) if last.is_empty() => (first, end),
+        (None, Some(suffix)) if first.is_empty() => (length.saturating_sub(suffix), end),
+        _ => return Part::Whole,
+    };
+    if first < length { Part::From { first, last } } else { Part::Beyond }
 }
 
 fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -153,6 +200,35 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_is_cut_as_it_was_asked_for() {
+        let tag = HeaderValue::from_static("\"tag\"");
+        let asked = |range: &str, condition: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, range.parse().expect("header"));
+            headers.extend(condition.map(|tag| (header::IF_RANGE, HeaderValue::from_static(tag))));
+            requested(&headers, &tag, 100)
+        };
+        let part = |first, last| Part::From { first, last };
+        assert_eq!(requested(&HeaderMap::new(), &tag, 100), Part::Whole);
+        assert_eq!(asked("bytes=0-0", None), part(0, 0));
+        assert_eq!(asked("bytes=32-63", Some("\"tag\"")), part(32, 63));
+        assert_eq!(asked("bytes=32-63", Some("\"other\"")), Part::Whole);
+        assert_eq!(asked("bytes=90-", None), part(90, 99));
+        assert_eq!(asked("bytes=90-500", None), part(90, 99));
+        assert_eq!(asked("bytes=-10", None), part(90, 99));
+        assert_eq!(asked("bytes=-500", None), part(0, 99));
+        for beyond in ["bytes=100-", "bytes=100-200", "bytes=-0"] {
+            assert_eq!(asked(beyond, None), Part::Beyond, "{beyond}");
+        }
+        for other in ["bytes=9-1", "bytes=1-2,5-6", "bytes=-", "bytes=a-b", "bytes=+1-2", "items=0-1", "bytes="] {
+            assert_eq!(asked(other, None), Part::Whole, "{other}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-0"));
+        assert_eq!(requested(&headers, &tag, 0), Part::Beyond);
+    }
 
     #[test]
     fn gzip_is_used_only_when_accepted() {
