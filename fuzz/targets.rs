@@ -37,6 +37,7 @@ use tlog::tile::{Path, needed};
 use tlog::witness::{self, AddCheckpoint, Answer, Known};
 use tlog::{ConsistencyProof, LeafHash, TreeHead, TreeSize, bundle, log_list};
 
+mod accusations;
 mod evidence;
 mod verdicts;
 mod world;
@@ -77,6 +78,7 @@ pub const TARGETS: &[Target] = &[
     ("add_checkpoint", add_checkpoint),
     ("vkey", vkey),
     ("receipt", receipt),
+    ("accusation", accusations::accusation),
 ];
 
 /// Runs one target.

@@ -482,6 +482,7 @@ pub fn made() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         }
     }
     seeds.extend(super::evidence::made());
+    seeds.extend(super::accusations::made());
     seeds
 }
 
