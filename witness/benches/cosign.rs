@@ -1,7 +1,7 @@
 //! Cosignatures per second, against what the same cores can sign when they do nothing else.
 //!
 //! ```text
-//! cargo bench -p solelog-witness --bench cosign            SECONDS=5 for longer runs
+//! cargo bench -p solelog-witness --bench cosign            SECONDS=5 for longer runs, AT_ONCE=1000 for more clients
 //! ```
 //!
 //! Every row is measured in one run and by as many threads, so that a busy machine treats them
@@ -30,9 +30,6 @@ use witness::keys::KeyKind;
 use witness::set_up::NewKeys;
 use witness::{SetUp, TrustedLog, Witness};
 
-/// How many logs there are, and how many of them ask at once.
-const LOGS: usize = 256;
-const CLIENTS: usize = 128;
 /// How many heads each log has.
 const HEADS: u64 = 128;
 
@@ -70,8 +67,22 @@ impl Nodes for Leaves {
     }
 }
 
+fn asked(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
 fn seconds() -> Duration {
-    Duration::from_secs(std::env::var("SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2))
+    Duration::from_secs(asked("SECONDS", 2))
+}
+
+/// How many ask at once.
+fn clients() -> usize {
+    asked("AT_ONCE", 128) as usize
+}
+
+/// How many logs there are: as many for each client.
+fn logs() -> usize {
+    2 * clients()
 }
 
 /// Calls `work` from `threads` threads until the time is up; calls per second.
@@ -106,19 +117,23 @@ fn bare(cosigner: &Cosigner) -> f64 {
     let checkpoint = Leaves::new().checkpoint(&Origin::new("example.com/log0").expect("an origin"), HEADS);
     // Another message each time: how long ML-DSA looks for a signature depends on the message.
     let now = AtomicU64::new(1_700_000_000);
-    rate(CLIENTS, |_| {
+    rate(clients(), |_| {
         let at = Seconds::new(now.fetch_add(1, Ordering::Relaxed)).expect("a time");
         black_box(cosigner.cosign_checkpoint(&checkpoint, at)).is_some()
     })
 }
 
+fn seed(log: usize) -> [u8; 32] {
+    Hash::node(&Hash([0; 32]), &LeafHash::of(&log.to_be_bytes()).into()).0
+}
+
 /// The requests of all logs: by log, then by head.
 fn requests() -> (Vec<TrustedLog>, Vec<Vec<Vec<u8>>>) {
     let leaves = Leaves::new();
-    (0..LOGS)
+    (0..logs())
         .map(|n| {
             let origin = format!("example.com/log{n}");
-            let signer = Signer::note(KeyName::new(&origin).expect("a name"), &[n as u8; 32]);
+            let signer = Signer::note(KeyName::new(&origin).expect("a name"), &seed(n));
             let origin = Origin::new(&origin).expect("an origin");
             let bodies = (0..HEADS).map(|size| leaves.request(&signer, &origin, size, size + 1)).collect();
             (TrustedLog::from_vkey(&signer.vkey().to_string()).expect("a log"), bodies)
@@ -137,13 +152,13 @@ struct Turns(Vec<AtomicU64>);
 
 impl Turns {
     fn new() -> Turns {
-        Turns((0..CLIENTS).map(|_| AtomicU64::new(0)).collect())
+        Turns((0..clients()).map(|_| AtomicU64::new(0)).collect())
     }
 
     fn next<'a>(&self, client: usize, bodies: &'a [Vec<Vec<u8>>]) -> Option<&'a Vec<u8>> {
         let turn = self.0[client].fetch_add(1, Ordering::Relaxed) as usize;
-        let mine = LOGS / CLIENTS;
-        bodies[client + turn % mine * CLIENTS].get(turn / mine)
+        let mine = logs() / clients();
+        bodies[client + turn % mine * clients()].get(turn / mine)
     }
 }
 
@@ -152,7 +167,7 @@ fn in_process(kinds: &[KeyKind], logs: &[TrustedLog], bodies: &[Vec<Vec<u8>>]) -
     let dir = tempfile::tempdir().expect("a folder");
     let witness = fresh(dir.path(), kinds, logs);
     let turns = Turns::new();
-    rate(CLIENTS, |client| match turns.next(client, bodies) {
+    rate(clients(), |client| match turns.next(client, bodies) {
         Some(body) => witness.add_checkpoint(body).map(|_| true).expect("cosigned"),
         None => false,
     })
@@ -167,9 +182,9 @@ fn over_http(kinds: &[KeyKind], logs: &[TrustedLog], bodies: &[Vec<Vec<u8>>]) ->
     let listener = witness::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = listener.local_addr().expect("an address");
     let serving = runtime.spawn(witness::serve(witness, listener, std::future::pending()));
-    let clients: Vec<_> = (0..CLIENTS).map(|_| std::sync::Mutex::new(Client::new(address))).collect();
+    let clients: Vec<_> = (0..clients()).map(|_| std::sync::Mutex::new(Client::new(address))).collect();
     let turns = Turns::new();
-    let rate = rate(CLIENTS, |client| match turns.next(client, bodies) {
+    let rate = rate(clients(), |client| match turns.next(client, bodies) {
         Some(body) => clients[client].lock().expect("a client").add(body),
         None => false,
     });
@@ -215,7 +230,7 @@ fn main() {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (logs, bodies) = requests();
-    println!("{cores} cores, {LOGS} logs, {CLIENTS} at once");
+    println!("{cores} cores, {} logs, {} at once", logs.len(), clients());
     let kinds = [
         ("Ed25519", vec![KeyKind::Ed25519], vec![Cosigner::new(name(), &[7; 32])]),
         ("ML-DSA-44", vec![KeyKind::MlDsa44], vec![Cosigner::ml_dsa_44(name(), &[7; 32])]),

@@ -111,6 +111,7 @@ StartLimitBurst=3
 [Service]
 Type=exec
 ExecStart={program} serve --dir {dir}
+ExecReload=/bin/kill -HUP $MAINPID
 # The key as a credential, instead of the file in the folder:
 #LoadCredentialEncrypted=witness.key
 DynamicUser=no

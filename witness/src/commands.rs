@@ -4,13 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use tlog::checkpoint::Origin;
 use tlog::key::{KeyName, Vkey};
-use tokio::signal::unix::{SignalKind, signal};
-use witness::bastion::{Bastion, BastionError};
+use witness::bastion::BastionError;
 use witness::config::{ConfigError, LogFault};
 use witness::folder::{Folder, FolderError};
 use witness::keys::{self, KeyError, KeyKind, Keys, Source};
@@ -18,7 +18,12 @@ use witness::lists::{self, ListError, Outcome};
 use witness::selftest::{self, SelftestError};
 use witness::serve::ServeError;
 use witness::set_up::NewKeys;
-use witness::{Config, OpenError, SetUp, TrustedLog, Witness, about, agent};
+use witness::{Additions, Config, OpenError, SetUp, TrustedLog, Witness, about, agent, inbox};
+
+mod serving;
+
+/// How long whoever has put something into the inbox of a witness that runs waits for it.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(20);
 
 /// Cosigns checkpoints of transparency logs, as c2sp.org/tlog-witness says.
 ///
@@ -66,7 +71,8 @@ enum Command {
         #[command(subcommand)]
         command: LogCommand,
     },
-    /// Read lists of logs now, and add what is new. With URLs or files, remember those lists.
+    /// Read lists of logs now, and add what is new. With URLs or files, remember those lists. A
+    /// witness that runs reads them itself.
     List {
         /// A list: a URL, or a file.
         lists: Vec<String>,
@@ -138,7 +144,7 @@ enum Kind {
 
 #[derive(Subcommand)]
 enum LogCommand {
-    /// Cosign for one more log, or trust one more key of a log. Takes effect at the next start.
+    /// Cosign for one more log, or trust one more key of a log. A witness that runs does so at once.
     Add {
         /// The log's vkey.
         #[arg(value_parser = |vkey: &str| Vkey::parse(vkey))]
@@ -177,6 +183,13 @@ pub(crate) enum Failure {
     Serve(#[from] ServeError),
     #[error("{0}")]
     Selftest(#[from] SelftestError),
+    #[error(
+        "another process works in the folder and has not taken this up: {}. The witness does within a second, or at its \
+         next start", .0.display()
+    )]
+    Waiting(PathBuf),
+    #[error("the witness that runs could not do it, and has said why: {}", .0.display())]
+    NotTaken(PathBuf),
     #[error("{0} of the rows are not answered as specified")]
     Rows(usize),
 }
@@ -216,9 +229,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Up(up) => {
             set_up(dir, up)?;
-            serve(cli, None)
+            serving::serve(cli, None)
         }
-        Command::Serve { listen } => serve(cli, *listen),
+        Command::Serve { listen } => serving::serve(cli, *listen),
         Command::Keygen { name, key, encrypt } => keygen(cli, name, *key, *encrypt),
         Command::Log { command: LogCommand::Add { vkey, origin, qpd } } => {
             log_add(cli, dir, vkey, origin.as_ref(), *qpd)
@@ -295,10 +308,11 @@ fn set_up(dir: &Path, up: &Up) -> Result<(), Failure> {
 
 /// Files are remembered with their whole path: the next start may be elsewhere.
 fn remember(config: &mut Config, list: &str) {
-    let list = if list.contains("://") { list.to_owned() } else { absolute(Path::new(list)).display().to_string() };
-    if !config.lists.contains(&list) {
-        config.lists.push(list);
-    }
+    config.add_all(&Additions { logs: Vec::new(), lists: vec![whole(list)] });
+}
+
+fn whole(list: &str) -> String {
+    if list.contains("://") { list.to_owned() } else { absolute(Path::new(list)).display().to_string() }
 }
 
 /// The Ed25519 key of that comment in the agent, under the witness's name.
@@ -352,10 +366,13 @@ fn log_add(cli: &Cli, dir: &Path, vkey: &Vkey, origin: Option<&Origin>, qpd: Opt
     };
     let log = TrustedLog { qpd, ..log };
     let keys = NewKeys::Make(vec![KeyKind::Ed25519]);
-    SetUp { name: None, keys, seal: false, logs: std::slice::from_ref(&log) }.run(dir, |_| ())?;
-    let (origin, config) = (&log.origin, Config::path(dir));
-    let text = format!("{origin} is in {}; restart to serve it", config.display());
-    print(cli, &text, || {
+    let set_up = SetUp { name: None, keys, seal: false, logs: std::slice::from_ref(&log) }.run(dir, |_| ());
+    let (origin, config) = (log.origin.clone(), Config::path(dir));
+    let served = match ask_instead(dir, set_up, || Additions { logs: vec![log], lists: Vec::new() })? {
+        Done::Here => format!("{origin} is in {}", config.display()),
+        Done::ByTheWitness => format!("{origin} is in {}, and the witness that runs serves it", config.display()),
+    };
+    print(cli, &served, || {
         json!({
             "origin": origin.as_str(),
             "monitoring_path": format!("/{}/checkpoint", origin.hash()),
@@ -363,6 +380,36 @@ fn log_add(cli: &Cli, dir: &Path, vkey: &Vkey, origin: Option<&Origin>, qpd: Opt
         })
     });
     Ok(())
+}
+
+/// Who did what was asked.
+enum Done {
+    Here,
+    ByTheWitness,
+}
+
+/// Where another process works in the folder, leaves it what is to be done, and waits until it is.
+fn ask_instead(
+    dir: &Path,
+    done: Result<(), OpenError>,
+    additions: impl FnOnce() -> Additions,
+) -> Result<Done, Failure> {
+    match done {
+        Err(OpenError::Folder(FolderError::Locked { .. })) => {}
+        done => return Ok(done.map(|()| Done::Here)?),
+    }
+    let note = inbox::put(dir, &additions())?;
+    let end = Instant::now() + TAKEN_UP_WITHIN;
+    while note.exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut refused = note.clone().into_os_string();
+    refused.push(inbox::REFUSED);
+    match note.exists() {
+        true => Err(Failure::Waiting(note)),
+        false if Path::new(&refused).exists() => Err(Failure::NotTaken(refused.into())),
+        false => Ok(Done::ByTheWitness),
+    }
 }
 
 fn log_list(cli: &Cli) -> Result<(), Failure> {
@@ -375,11 +422,16 @@ fn log_list(cli: &Cli) -> Result<(), Failure> {
 
 fn list(cli: &Cli, new: &[String]) -> Result<(), Failure> {
     let keys = NewKeys::Make(vec![KeyKind::Ed25519]);
-    SetUp { name: None, keys, seal: false, logs: &[] }.run(&cli.dir, |config| {
+    let set_up = SetUp { name: None, keys, seal: false, logs: &[] }.run(&cli.dir, |config| {
         for list in new {
             remember(config, list);
         }
-    })?;
+    });
+    let asked = || Additions { logs: Vec::new(), lists: new.iter().map(|list| whole(list)).collect() };
+    if let Done::ByTheWitness = ask_instead(&cli.dir, set_up, asked)? {
+        print(cli, "the witness that runs reads its lists now; it says what is new", || json!({ "asked": true }));
+        return Ok(());
+    }
     let witness = Arc::new(Witness::open(&cli.dir)?);
     let mut failed = None;
     runtime()?.block_on(lists::read_all(&witness, |list, outcome| match outcome {
@@ -432,79 +484,6 @@ fn selftest(cli: &Cli) -> Result<(), Failure> {
         json!({ "rows": rows, "failed": failed })
     });
     if failed == 0 { Ok(()) } else { Err(Failure::Rows(failed)) }
-}
-
-fn serve(cli: &Cli, listen: Option<SocketAddr>) -> Result<(), Failure> {
-    let witness = Arc::new(Witness::open(&cli.dir)?);
-    if let Some(healed) = witness.healed() {
-        note(cli, "state", &healed.to_string());
-    }
-    let bastion = Bastion::load(&cli.dir, &witness.config())?;
-    runtime()?.block_on(async {
-        // From here on a signal is a wish to stop, not the end in the middle of something.
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let address = listen.unwrap_or(witness.listen());
-        let listener = witness::serve::listen(address).map_err(|error| Failure::Listen { address, error })?;
-        announce(cli, &witness, bastion.as_ref(), listener.local_addr()?);
-        let stop = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        let followed = lists::follow(witness.clone(), |list, outcome| match outcome {
-            Ok(outcome) if outcome.added.is_empty() && outcome.other_key.is_empty() && outcome.unusable.is_empty() => {}
-            Ok(outcome) => note(cli, "list", &outcome_text(list, &outcome)),
-            Err(error) => note(cli, "list", &error.to_string()),
-        });
-        let through = async {
-            match bastion {
-                Some(bastion) => {
-                    bastion.follow(witness.clone(), |event| note(cli, "bastion", &event.to_string())).await
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            ended = witness::serve(witness.clone(), listener, stop) => Ok(ended?),
-            () = followed => Ok(()),
-            () = through => Ok(()),
-        }
-    })
-}
-
-/// Says where the witness is and what to give to the logs.
-fn announce(cli: &Cli, witness: &Witness, bastion: Option<&Bastion>, address: SocketAddr) {
-    let logs = witness.logs();
-    let mut text = String::new();
-    for vkey in witness.vkeys() {
-        text += &format!("witness {vkey}\n");
-    }
-    text += &format!("serving http://{address}/ (submission and monitoring prefix, and about page)\n");
-    if let Some(bastion) = bastion {
-        text += &format!("bastion {}, which must know this key: {}\n", bastion.address(), bastion.id());
-    }
-    for (log, size, _) in logs.iter().take(20) {
-        text += &format!("log     {} at size {size}\n", log.origin);
-    }
-    match logs.len() {
-        0 => text += "no log yet: stop, then `solelog-witness log add VKEY`, or `solelog-witness list URL`\n",
-        1..=20 => {}
-        more => text += &format!("        and {} more logs\n", more - 20),
-    }
-    text += "policy line for the log's operator:\n";
-    text += &format!("witness NAME {} http://{address}", witness.vkey());
-    print(cli, &text, || {
-        json!({
-            "listening": address.to_string(),
-            "prefix": format!("http://{address}"),
-            "vkey": witness.vkey().to_string(),
-            "vkeys": witness.vkeys().iter().map(Vkey::to_string).collect::<Vec<_>>(),
-            "bastion": bastion.map(|bastion| json!({ "address": bastion.address(), "id": bastion.id() })),
-            "logs": logs_json(witness),
-        })
-    });
 }
 
 fn logs_json(witness: &Witness) -> Vec<Value> {

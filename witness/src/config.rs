@@ -13,7 +13,8 @@
 //! qpd = 8640                                           # new heads in a day
 //! ```
 //!
-//! `solelog-witness up`, `log add` and `list` write it, and make the state that goes with a log.
+//! `solelog-witness up`, `log add` and `list` write it, and make the state that goes with a log. A
+//! witness that runs reads it again on SIGHUP.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -73,6 +74,15 @@ pub struct TrustedLog {
     pub qpd: Option<u32>,
     /// How to reach its operator, as a list says.
     pub contact: Option<String>,
+}
+
+/// What is to be added to a configuration.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Additions {
+    /// New logs, or more keys and other limits of known ones.
+    pub logs: Vec<TrustedLog>,
+    /// Lists to follow.
+    pub lists: Vec<String>,
 }
 
 /// Why there is no configuration to work by.
@@ -172,6 +182,16 @@ struct File {
     logs: Vec<FileLog>,
 }
 
+/// The part of the file that [`Additions`] are.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAdditions {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lists: Vec<String>,
+    #[serde(default, rename = "log", skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<FileLog>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileLog {
@@ -255,7 +275,7 @@ impl Config {
         let file: File =
             toml::from_str(&text).map_err(|error| ConfigError::Toml { path: path.clone(), error: Box::new(error) })?;
         let keys = file.keys.iter().map(|key| key.parse());
-        let mut config = Config {
+        Ok(Config {
             listen: file.listen,
             keys: keys.collect::<Result<_, _>>().map_err(|error| ConfigError::Key { path, error })?,
             passphrase_file: file.passphrase_file,
@@ -267,18 +287,8 @@ impl Config {
             lists: file.lists,
             bastion: file.bastion,
             bastion_ca: file.bastion_ca,
-            logs: Vec::with_capacity(file.logs.len()),
-        };
-        let mut origins = BTreeSet::new();
-        for log in file.logs {
-            let fault = |fault| ConfigError::Log { origin: log.origin.clone(), fault };
-            let read = read_log(&log).map_err(fault)?;
-            if !origins.insert(read.origin.clone()) {
-                return Err(fault(LogFault::DuplicateOrigin));
-            }
-            config.logs.push(read);
-        }
-        Ok(config)
+            logs: read_logs(&file.logs)?,
+        })
     }
 
     /// What opens encrypted keys.
@@ -290,12 +300,7 @@ impl Config {
     /// Writes the configuration to `dir`. Comments of whoever edited the file are lost; the file
     /// before is kept beside it.
     pub fn save(&self, dir: &Path) -> Result<(), ConfigError> {
-        let logs = self.logs.iter().map(|log| FileLog {
-            origin: log.origin.to_string(),
-            vkeys: log.keys.iter().map(Vkey::to_string).collect(),
-            qpd: log.qpd,
-            contact: log.contact.clone(),
-        });
+        let logs = self.logs.iter().map(FileLog::of);
         let config = self.clone();
         let text = toml::to_string(&File {
             listen: self.listen,
@@ -336,6 +341,54 @@ impl Config {
         present.qpd = log.qpd.or(present.qpd);
         *present != before
     }
+
+    /// Adds logs, keys of logs, and lists.
+    pub fn add_all(&mut self, additions: &Additions) {
+        for log in &additions.logs {
+            self.add(log.clone());
+        }
+        for list in &additions.lists {
+            if !self.lists.contains(list) {
+                self.lists.push(list.clone());
+            }
+        }
+    }
+}
+
+impl FileLog {
+    fn of(log: &TrustedLog) -> FileLog {
+        FileLog {
+            origin: log.origin.to_string(),
+            vkeys: log.keys.iter().map(Vkey::to_string).collect(),
+            qpd: log.qpd,
+            contact: log.contact.clone(),
+        }
+    }
+}
+
+impl Additions {
+    /// Reads them from the text of the file at `path`.
+    pub fn from_toml(path: &Path, text: &str) -> Result<Additions, ConfigError> {
+        let file: FileAdditions = toml::from_str(text)
+            .map_err(|error| ConfigError::Toml { path: path.to_owned(), error: Box::new(error) })?;
+        Ok(Additions { logs: read_logs(&file.logs)?, lists: file.lists })
+    }
+
+    /// The text that [`Additions::from_toml`] reads.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        let logs = self.logs.iter().map(FileLog::of).collect();
+        Ok(toml::to_string(&FileAdditions { lists: self.lists.clone(), logs })?)
+    }
+}
+
+fn read_logs(logs: &[FileLog]) -> Result<Vec<TrustedLog>, ConfigError> {
+    let mut origins = BTreeSet::new();
+    let read = |log: &FileLog| {
+        let fault = |fault| ConfigError::Log { origin: log.origin.clone(), fault };
+        let read = read_log(log).map_err(fault)?;
+        if origins.insert(read.origin.clone()) { Ok(read) } else { Err(fault(LogFault::DuplicateOrigin)) }
+    };
+    logs.iter().map(read).collect()
 }
 
 fn read_log(log: &FileLog) -> Result<TrustedLog, LogFault> {

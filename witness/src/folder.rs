@@ -5,6 +5,7 @@
 //! witness.toml         where to listen, which logs to trust (config.rs)
 //! state/heads.a, .b    the last head of each log, twice     (ledger.rs)
 //! published/           what was cosigned last, to be served (published.rs)
+//! inbox/               what an operator wants of a witness that runs (inbox.rs)
 //! bastion.key          the key for a bastion, if there is one (bastion.rs)
 //! lock                 held while a process works here; names it
 //! ```

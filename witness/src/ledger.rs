@@ -163,6 +163,17 @@ impl std::fmt::Display for Healed {
     }
 }
 
+/// How large a ledger is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// The length of each copy.
+    pub bytes: u64,
+    /// The number of the last record.
+    pub records: u64,
+    /// How often it was written anew.
+    pub generation: u64,
+}
+
 /// The ledger of a witness, open for writing.
 pub struct Ledger {
     queue: Mutex<Queue>,
@@ -272,6 +283,14 @@ impl Ledger {
     #[must_use]
     pub fn healed(&self) -> Option<Healed> {
         self.healed
+    }
+
+    /// How large it is by now.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        // After a panic the numbers are of before it, which is good enough to look at.
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        Extent { bytes: writer.length as u64, records: writer.number, generation: writer.generation }
     }
 
     /// The record of a log that was never seen, if there is no record of it at all.

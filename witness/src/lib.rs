@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`ledger`] and [`copies`] (what is on disk, and what must never be guessed),
 //! [`witness`] (store, then sign), [`mod@serve`] and [`bastion`] (HTTP), then [`keys`], [`config`],
-//! [`mod@set_up`] and [`lists`].
+//! [`mod@set_up`], [`lists`] and [`inbox`].
 //!
 //! The one promise (W-1): a head is on stable storage before a signature over it exists. A
 //! witness that forgot a head could be led to cosign another history, so a state that cannot be
@@ -25,6 +25,7 @@ pub mod config;
 pub mod copies;
 pub mod disk;
 pub mod folder;
+pub mod inbox;
 pub mod keys;
 pub mod ledger;
 pub mod lists;
@@ -35,7 +36,7 @@ pub mod set_up;
 pub mod unlock;
 pub mod witness;
 
-pub use config::{Config, TrustedLog};
+pub use config::{Additions, Config, TrustedLog};
 pub use serve::serve;
 pub use set_up::{SetUp, set_up};
-pub use witness::{OpenError, Witness};
+pub use witness::{OpenError, Reloaded, Witness};

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tlog::checkpoint::Origin;
 use tlog::log_list::{self, ListedLog, LogListError, MAX_LIST};
+use tokio::sync::Notify;
 
 use crate::config::{LogFault, TrustedLog};
 use crate::witness::{OpenError, Witness};
@@ -136,10 +137,12 @@ pub async fn read_all(witness: &Arc<Witness>, mut say: impl FnMut(&str, Result<O
     }
 }
 
-/// Reads the configured lists every few hours, for ever. The first time is now.
-pub async fn follow(witness: Arc<Witness>, mut say: impl FnMut(&str, Result<Outcome, ListError>)) {
+/// Reads the configured lists every few hours, and whenever it is `asked` to, for ever. The first
+/// time is now.
+pub async fn follow(witness: Arc<Witness>, asked: &Notify, mut say: impl FnMut(&str, Result<Outcome, ListError>)) {
     loop {
         read_all(&witness, &mut say).await;
-        tokio::time::sleep(Duration::from_secs(EVERY_HOURS * 3600)).await;
+        // Both mean the same: read them again.
+        let _ = tokio::time::timeout(Duration::from_secs(EVERY_HOURS * 3600), asked.notified()).await;
     }
 }

@@ -7,6 +7,7 @@
 //! | `GET /<hex sha256 of origin>/checkpoint` | 200 with the checkpoint cosigned last, or 404 |
 //! | `GET /` | who this is: name, keys, logs |
 //! | `GET /livez` | 200 while the process serves |
+//! | `GET /metrics` | Prometheus: what was asked and answered. Not through a bastion |
 //!
 //! Every body is plain text, every answer may be read from any web page. Whoever is slow is cut
 //! off: ten seconds for the head of a request, ten for its body.
@@ -92,7 +93,8 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let router = router(witness.clone());
+    let metrics = Router::new().route("/metrics", get(metrics)).with_state(witness.clone());
+    let router = metrics.merge(router(witness.clone()));
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let accept = async {
@@ -239,6 +241,16 @@ async fn about(State(shared): State<Shared>) -> Response {
     let text = tokio::task::spawn_blocking(move || about::page(&witness)).await;
     match text {
         Ok(text) => plain(StatusCode::OK, text),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+    }
+}
+
+/// `GET /metrics`.
+async fn metrics(State(witness): State<Arc<Witness>>) -> Response {
+    const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
+    // The ledger is behind a lock that a writer holds while it syncs.
+    match tokio::task::spawn_blocking(move || witness.metrics()).await {
+        Ok(text) => answer(StatusCode::OK, PROMETHEUS, text),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
     }
 }

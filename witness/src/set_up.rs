@@ -48,8 +48,8 @@ pub fn set_up(
 impl SetUp<'_> {
     /// Makes what is missing of a witness in `dir`; `change` may change its configuration.
     ///
-    /// This, and [`crate::Witness::add_logs`], are the only places where a log starts as "never
-    /// seen".
+    /// This, and [`crate::Witness`] where logs are added to it, are the only places where a log
+    /// starts as "never seen".
     pub fn run(&self, dir: &Path, change: impl FnOnce(&mut Config)) -> Result<(), OpenError> {
         let folder = match self.name {
             Some(_) => Folder::create(dir)?,

@@ -5,9 +5,10 @@
 //! log's own lock; only then the signature; only then the answer. Requests of many logs share one
 //! write to the disk ([`crate::ledger`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,12 @@ use crate::keys::{KeyError, Keys};
 use crate::ledger::{CommitError, Healed, Ledger, StateError, Stored};
 use crate::published::{self, Published};
 
+mod logs;
+mod metrics;
+
+pub use logs::Reloaded;
+use metrics::{Counts, Request, Times};
+
 /// The time in POSIX seconds. An argument, so that tests can stop it, or the process.
 pub type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
@@ -43,16 +50,22 @@ pub struct Witness {
     clock: Clock,
     broken: watch::Sender<bool>,
     folder: Option<Folder>,
+    /// What came of requests that name no log we know.
+    unknown: Counts,
+    times: Times,
 }
 
 struct Log {
-    trusted: TrustedLog,
+    trusted: RwLock<TrustedLog>,
+    /// Whether it is one of those in the configuration now.
+    served: AtomicBool,
     state: Mutex<Stored>,
     /// The cosigned checkpoint as monitors get it. Apart from the state, so that reading it never
     /// waits for the disk.
     cosigned: Mutex<Option<Cosigned>>,
     heads: Mutex<Budget>,
     subtrees: Mutex<Budget>,
+    counts: Counts,
 }
 
 #[derive(Clone)]
@@ -205,6 +218,8 @@ impl Witness {
             clock,
             broken: watch::Sender::new(false),
             folder,
+            unknown: Counts::default(),
+            times: Times::default(),
         };
         for log in witness.all() {
             witness.cosign_what_was_stored(&log);
@@ -263,13 +278,14 @@ impl Witness {
     pub fn logs(&self) -> Vec<(TrustedLog, TreeSize, Option<Seconds>)> {
         let look = |log: Arc<Log>| {
             let time = lock(&log.cosigned).as_ref().map(|cosigned| cosigned.time);
-            (log.trusted.clone(), lock(&log.state).head.size, time)
+            (log.trusted(), lock(&log.state).head.size, time)
         };
         self.all().into_iter().map(look).collect()
     }
 
     fn all(&self) -> Vec<Arc<Log>> {
-        self.logs.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        logs.values().filter(|log| log.is_served()).cloned().collect()
     }
 
     fn log(&self, origin: &Origin) -> Option<Arc<Log>> {
@@ -277,7 +293,8 @@ impl Witness {
     }
 
     fn by_hash(&self, hash: &str) -> Option<Arc<Log>> {
-        self.logs.read().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        logs.get(hash).filter(|log| log.is_served()).cloned()
     }
 
     fn now(&self) -> Result<Seconds, AddError> {
@@ -290,9 +307,14 @@ impl Witness {
     /// When it returns cosignatures, the head is on stable storage, and no other head that does
     /// not extend it will be cosigned, whatever happens to this process.
     pub fn add_checkpoint(&self, body: &[u8]) -> Result<Vec<SignatureLine>, AddError> {
+        self.counted(Request::AddCheckpoint, |asked| self.swap_and_cosign(body, asked))
+    }
+
+    fn swap_and_cosign(&self, body: &[u8], asked: &mut Option<Arc<Log>>) -> Result<Vec<SignatureLine>, AddError> {
         let request = AddCheckpoint::parse(body)?;
         let origin = request.claimed_origin().map_err(RequestError::from)?;
         let log = self.log(&origin);
+        asked.clone_from(&log);
         let known = log.as_ref().map(|log| log.known());
         let cosign = decide(known.as_ref(), &request)?;
         let (Some(log), Some(known)) = (log, known) else {
@@ -313,7 +335,7 @@ impl Witness {
                 None => self.cosign(&log, &state),
             };
         }
-        if let Some(limit) = log.trusted.qpd {
+        if let Some(limit) = log.limit() {
             let spent = lock(&log.heads).spend(limit, self.now()?.get());
             spent.map_err(|retry_after_s| AddError::TooMany { retry_after_s })?;
         }
@@ -363,17 +385,22 @@ impl Witness {
 
     /// Handles the body of one `sign-subtree` request. Needs no disk.
     pub fn sign_subtree(&self, body: &[u8]) -> Result<Vec<SignatureLine>, AddError> {
+        self.counted(Request::SignSubtree, |asked| self.cosign_subtree(body, asked))
+    }
+
+    fn cosign_subtree(&self, body: &[u8], asked: &mut Option<Arc<Log>>) -> Result<Vec<SignatureLine>, AddError> {
         if !self.signs_subtrees() {
             return Err(AddError::NoSubtrees);
         }
         let request = SignSubtree::parse(body)?;
         let origin = request.claimed_origin().map_err(SubtreeRequestError::from)?;
         let log = self.log(&origin);
+        asked.clone_from(&log);
         let sign = sign_subtree::decide(|_| log.is_some(), self.vkeys(), &request)?;
         if self.is_broken() {
             return Err(AddError::Broken);
         }
-        if let Some((log, limit)) = log.as_ref().and_then(|log| Some((log, log.trusted.qpd?))) {
+        if let Some((log, limit)) = log.as_ref().and_then(|log| Some((log, log.limit()?))) {
             let spent = lock(&log.subtrees).spend(limit, self.now()?.get());
             spent.map_err(|retry_after_s| AddError::TooMany { retry_after_s })?;
         }
@@ -386,33 +413,6 @@ impl Witness {
     pub fn cosigned(&self, origin_hash: &str) -> Option<Arc<str>> {
         let log = self.by_hash(origin_hash)?;
         lock(&log.cosigned).as_ref().map(|cosigned| cosigned.note.clone())
-    }
-
-    /// Cosigns for these logs too, from now on. Those whose origin is known are passed over,
-    /// whatever keys they come with. Gives back the new ones. Blocks for the disk.
-    pub fn add_logs(&self, logs: Vec<TrustedLog>) -> Result<Vec<TrustedLog>, OpenError> {
-        let mut config = lock(&self.config);
-        let mut seen = BTreeSet::new();
-        let new: Vec<TrustedLog> = (logs.into_iter())
-            .filter(|log| self.log(&log.origin).is_none() && seen.insert(log.origin.clone()))
-            .collect();
-        if new.is_empty() {
-            return Ok(new);
-        }
-        // The state first: a configured log without one is a log whose state was lost. A log that
-        // was known once and taken out of the configuration has one already.
-        let missing: Vec<Stored> = new.iter().filter_map(|log| self.ledger.if_missing(&log.origin)).collect();
-        self.ledger.commit_all(missing).map_err(OpenError::NewState)?;
-        config.logs.extend(new.iter().cloned());
-        if let Some(folder) = &self.folder {
-            config.save(folder.path())?;
-        }
-        let mut known = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-        for log in &new {
-            let state = self.ledger.stored(&log.origin).unwrap_or_else(|| Stored::never(log.origin.clone()));
-            known.insert(log.origin.hash().to_hex(), Arc::new(Log::new(log.clone(), state)));
-        }
-        Ok(new)
     }
 
     /// After a store whose outcome is unknown: nothing is signed any more, and [`Witness::broken`]
@@ -439,16 +439,32 @@ impl Witness {
 impl Log {
     fn new(trusted: TrustedLog, state: Stored) -> Log {
         Log {
-            trusted,
+            trusted: RwLock::new(trusted),
+            served: AtomicBool::new(true),
             state: Mutex::new(state),
             cosigned: Mutex::new(None),
             heads: Mutex::default(),
             subtrees: Mutex::default(),
+            counts: Counts::default(),
         }
     }
 
+    fn is_served(&self) -> bool {
+        self.served.load(Ordering::Acquire)
+    }
+
+    fn trusted(&self) -> TrustedLog {
+        self.trusted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many new heads, and how many subtrees, it may ask for in a day.
+    fn limit(&self) -> Option<u32> {
+        self.trusted.read().unwrap_or_else(PoisonError::into_inner).qpd
+    }
+
     fn known(&self) -> Known {
-        Known { origin: self.trusted.origin.clone(), keys: self.trusted.keys.clone(), head: lock(&self.state).head }
+        let TrustedLog { origin, keys, .. } = self.trusted();
+        Known { origin, keys, head: lock(&self.state).head }
     }
 
     /// Takes up the cosigned checkpoint that an earlier run published, if it is of the stored head
