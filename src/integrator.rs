@@ -51,6 +51,10 @@ const LAG: Duration = Duration::from_millis(500);
 /// How long nothing has come when the view is given what there is.
 const REST: Duration = Duration::from_millis(20);
 
+/// How often `checkpoint` is replaced at most, while heads come without a pause and no witness is waited for. A new file and
+/// two syncs for each head would be most of what a head costs.
+const PUBLISH: Duration = Duration::from_millis(100);
+
 /// How many entries' evidence may wait for its sync: files that are full and not synced are open.
 const UNSYNCED: u64 = 16 * FULL;
 
@@ -74,6 +78,8 @@ pub struct Integrator {
     unapplied: Vec<Arc<Record>>,
     /// Since when there is one.
     lags_since: Option<Instant>,
+    /// When `checkpoint` was replaced by this thread.
+    published_at: Option<Instant>,
     /// Journal bytes since the last one.
     since_snapshot: u64,
     /// Entries since the evidence was synced.
@@ -116,6 +122,7 @@ impl Integrator {
             memory,
             unapplied: Vec::new(),
             lags_since: None,
+            published_at: None,
             since_snapshot: 0,
             unsynced: 0,
             waiting: Arc::default(),
@@ -157,7 +164,7 @@ impl Integrator {
 
     fn work(&mut self, rounds: &Receiver<Arc<Committed>>, origin: &Origin, progress: &Progress) -> Result<(), Fault> {
         let mut signed_at: Option<Instant> = None;
-        while let Some(batch) = self.gather(rounds, signed_at)? {
+        while let Some(batch) = self.gather(rounds, signed_at, progress)? {
             if progress.is_dead() {
                 return Ok(());
             }
@@ -165,7 +172,9 @@ impl Integrator {
             drop(batch);
             progress.integrated(self.sign(origin)?);
             signed_at = Some(Instant::now());
-            self.publish_if_alone(progress)?;
+            if self.published_at.is_none_or(|at| at.elapsed() >= PUBLISH) {
+                self.publish_if_alone(progress)?;
+            }
             if self.lags() {
                 self.apply()?;
             }
@@ -181,6 +190,7 @@ impl Integrator {
         if progress.is_dead() {
             return Ok(());
         }
+        self.publish_if_alone(progress)?;
         // Both generations say the same then, so the journal before them can go: a log at rest takes what it needs.
         self.snapshot()?;
         self.snapshot()?;
@@ -196,9 +206,11 @@ impl Integrator {
         &mut self,
         rounds: &Receiver<Arc<Committed>>,
         signed_at: Option<Instant>,
+        progress: &Progress,
     ) -> Result<Option<Vec<Arc<Committed>>>, Fault> {
         let first = match rounds.recv_timeout(REST) {
             Err(RecvTimeoutError::Timeout) => {
+                self.publish_if_alone(progress)?;
                 self.apply_at_rest()?;
                 rounds.recv().ok()
             }
@@ -372,12 +384,14 @@ impl Integrator {
         Ok(SignedHead { head: self.edge.head, note: note.into(), witnessed: false })
     }
 
-    /// Publishes the head just signed, where no quorum is asked for.
-    fn publish_if_alone(&self, progress: &Progress) -> Result<(), Fault> {
-        if self.publishes {
-            let head = progress.now().heads.integrated;
-            self.publish(&head)?;
-            progress.published(head);
+    /// Publishes the head signed last, where no quorum is asked for.
+    fn publish_if_alone(&mut self, progress: &Progress) -> Result<(), Fault> {
+        let heads = progress.now().heads;
+        let known = heads.published.is_some_and(|published| published.head == heads.integrated.head);
+        if self.publishes && !known {
+            self.publish(&heads.integrated)?;
+            progress.published(heads.integrated);
+            self.published_at = Some(Instant::now());
         }
         Ok(())
     }
