@@ -14,6 +14,8 @@ use scal3::verify::Signed;
 use scal3::verify::{CredentialRefusal, MetadataRefusal, Refusal, Submitted};
 use scal3::{Change, StatusChange};
 use tlog::checkpoint::Origin;
+use tlog::key::{KeyName, Vkey};
+use tlog::policy::Policy;
 use tlog::{Hash, LeafIndex, TreeHead};
 use verifier::{Engine, verify_many};
 
@@ -235,6 +237,19 @@ impl Check {
     pub fn gone(&self) -> Vec<u64> {
         let unexplained = self.fold.iter().flat_map(Fold::unexplained);
         unexplained.filter(|index| self.erased.contains(index)).collect()
+    }
+
+    /// The log key that entries named last, where the trust file does not have it. Whoever trusts only the one before is
+    /// cut off when that one stops signing; and who stole that one could have named a key of their own.
+    pub fn log_key_beyond(&self, trust: &Policy) -> Option<What> {
+        let keys = self.fold.as_ref()?.keys();
+        let key = keys.log()?;
+        if trust.logs().iter().any(|log| log.vkey.public_key() == &key[..]) {
+            return None;
+        }
+        let name = KeyName::new(self.origin.as_str()).ok()?;
+        let index = keys.changes().iter().rfind(|change| change.role == Role::Log && change.key == key)?.index;
+        Some(What::NewLogKey { index, key: Vkey::ed25519(name, *key).to_string() })
     }
 
     /// Where to look for what an entry contradicts.

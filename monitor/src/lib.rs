@@ -206,6 +206,7 @@ impl Monitor {
         }
         if let Some(check) = follow.check() {
             check.tell_all(report);
+            check.log_key_beyond(&self.trust).into_iter().for_each(|what| report.add(what));
             let indexes = check.gone();
             if !indexes.is_empty() && read.is_ok() {
                 report.add(What::Gone { indexes });

@@ -220,6 +220,14 @@ pub enum What {
         /// The size that is shown to us.
         ours: u64,
     },
+    /// The log's own entries name a log key that the trust file does not have.
+    #[error("entry {index} names a new log key, which the trust file does not have: {key}")]
+    NewLogKey {
+        /// The entry.
+        index: u64,
+        /// The key, as a trust file would have it.
+        key: String,
+    },
     /// Openings are gone, and no erasure entry says so.
     #[error("{}; no erasure entry says so", gone(.indexes))]
     Gone {
@@ -328,6 +336,7 @@ impl What {
             | What::State(_) => Class::Infrastructure,
             What::NotTrusted(_)
             | What::Unshown { .. }
+            | What::NewLogKey { .. }
             | What::Gone { .. }
             | What::Canary { .. }
             | What::Behind(_)
@@ -366,6 +375,7 @@ impl What {
             What::NoCanary(_) => "no-canary",
             What::Canary { .. } => "canary",
             What::Unshown { .. } => "unshown",
+            What::NewLogKey { .. } => "new-log-key",
             What::Gone { .. } => "gone",
             What::Split { .. } => "split-view",
             What::Unreachable { .. } => "unreachable",
@@ -402,6 +412,7 @@ impl What {
             | What::OtherOpening { index }
             | What::Wrong { index, .. }
             | What::Canary { index, .. }
+            | What::NewLogKey { index, .. }
             | What::Malformed { index, .. } => Some(*index),
             What::OtherOrigin { .. } | What::NotSolelog(_) => Some(0),
             What::Unproven(what) => what.index(),

@@ -13,9 +13,12 @@ use monitor::alert::{Channels, Secret};
 use monitor::canary::Canary;
 use monitor::watch::{Watch, Watching};
 use monitor::{Class, Monitor, What};
-use scal3::Hash;
+use scal3::key_change::{KeyChange, Role, SignedKey, change_hash};
+use scal3::{Entry, Hash, Kind};
 use serde_json::Value;
-use stage::{Answer, Site, ann, grow, keeping, log, note, policy, policy_text};
+use stage::{Answer, ORIGIN, Site, ann, grow, keeping, log, note, policy, policy_text, signer};
+use tlog::key::Signer;
+use tlog::policy::Policy;
 use tlog::text;
 use tlog::tree::TreeHead;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -315,4 +318,38 @@ async fn a_test_alert_says_whether_it_arrives() {
     assert!(code == 2 && says.contains("403"), "{says}");
     let (code, says) = run(&[]).await;
     assert!(code == 2 && says.contains("--webhook or --hook"), "{says}");
+}
+
+#[tokio::test]
+async fn a_log_key_that_the_trust_file_lacks_is_told_until_it_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ears, mut log) = (Ears::open().await, log(20));
+    let site = Site::of(&log).await;
+    let mut watch = watch(&site, dir.path(), ears.channels());
+    assert_eq!(watch.round().await.class(), Class::Ok);
+
+    let (old, new) = (signer(1), signer(2));
+    let hash = change_hash(ORIGIN, Role::Log, Some(old.vkey().public_key()), new.vkey().public_key());
+    let side =
+        |key: &Signer| SignedKey { key: key.vkey().public_key().to_vec(), signature: key.sign_other(&hash.0).to_vec() };
+    let change = KeyChange { role: Role::Log, old: Some(side(&old)), new: side(&new) };
+    let index = log.size();
+    log.push(&Entry::public(Kind::Key, log.time_ms, change.to_bytes()), None);
+    grow(&mut log, 30);
+    site.publish(&log);
+    let report = watch.round().await;
+    let found: Vec<&What> = report.of(Class::Suspicious).collect();
+    assert!(
+        matches!(found[..], [What::NewLogKey { index: at, key }] if *at == index && *key == new.vkey().to_string()),
+        "{report}"
+    );
+    watch.round().await;
+    assert_eq!(ears.heard(), ["new-log-key"]);
+    drop(watch);
+
+    // The trust file with both keys, as it is while both sign.
+    let both = format!("log {}\n{}", new.vkey(), policy_text());
+    let monitor = Monitor::new(Policy::parse(both).unwrap(), &site.url, keeping(dir.path())).unwrap();
+    let report = Watch::new(monitor, Watching::default()).round().await;
+    assert_eq!(report.class(), Class::Ok, "{report}");
 }
