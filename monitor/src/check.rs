@@ -89,20 +89,27 @@ impl Check {
 
     /// Takes the next entries, with what there is to each. Their signatures are verified together.
     pub fn take(&mut self, entries: &[(LeafIndex, &[u8])], given: &[Given]) {
-        let mut signed = self.verify(entries, given);
-        for (place, ((_, entry), given)) in entries.iter().zip(given).enumerate() {
+        // Before the genesis nobody knows whose records to verify.
+        let first = usize::from(self.next == 0).min(entries.len());
+        let mut rest = entries.iter().zip(given);
+        for ((_, entry), given) in rest.by_ref().take(first) {
+            self.next(entry, given, None);
+        }
+        let mut signed = self.verify(rest.clone().map(|((_, entry), given)| (*entry, given)));
+        for (place, ((_, entry), given)) in rest.enumerate() {
             self.next(entry, given, signed.remove(&place));
         }
     }
 
     /// The records whose signatures hold, by their place. All others the fold verifies by itself.
-    fn verify(&self, entries: &[(LeafIndex, &[u8])], given: &[Given]) -> BTreeMap<usize, Signed> {
+    fn verify<'a>(&self, coming: impl Iterator<Item = (&'a [u8], &'a Given)>) -> BTreeMap<usize, Signed> {
         let Some(fold) = self.fold.as_ref().filter(|_| !self.stopped) else { return BTreeMap::new() };
-        let claims = entries.iter().zip(given).enumerate().filter_map(|(place, ((_, entry), given))| match given {
-            Given::Shown(opening) => Some((place, fold.claim(entry, opening)?)),
-            Given::Public | Given::Erased | Given::Withheld => None,
+        let coming = coming.map(|(entry, given)| match given {
+            Given::Shown(opening) => (entry, Some(opening.as_slice())),
+            Given::Public | Given::Erased | Given::Withheld => (entry, None),
         });
-        verify_many(&self.verifier, claims.collect()).into_iter().collect()
+        let points = |compressed: &[_]| self.verifier.points(compressed).into_iter().map(Result::ok).collect();
+        verify_many(&self.verifier, fold.claims(coming, points)).into_iter().collect()
     }
 
     fn next(&mut self, entry: &[u8], given: &Given, signed: Option<Signed>) {

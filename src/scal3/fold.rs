@@ -40,10 +40,9 @@ use crate::seen::SeenOnHistory;
 use crate::state::{CredentialState, TransitionError};
 use crate::status::{Change, StatusChange};
 pub use crate::step::{Known, PolicyRefusal, Step, Stop, Wrong};
-use crate::verify::{
-    Bound, CredentialRefusal, EvidenceRefusal, MetadataRefusal, Place, Refusal, Rules, Signed, Submitted,
-};
+use crate::verify::{CredentialRefusal, EvidenceRefusal, MetadataRefusal, Place, Refusal, Rules, Signed, Submitted};
 
+mod claims;
 mod standing;
 
 use standing::Standing;
@@ -153,18 +152,6 @@ impl Fold {
         self.take(entry, Given::Signed(signed))
     }
 
-    /// The record in an opening, with the keys that are known of its credential, for whoever verifies many at once and comes
-    /// back with [`Fold::apply_signed`].
-    ///
-    /// None for everything that the fold judges by itself: other entries, records that do not parse, and the first records of
-    /// credentials that are issued behind this place.
-    pub fn claim(&self, entry: &[u8], opening: &[u8]) -> Option<Bound> {
-        Entry::parse(entry).ok().filter(|entry| entry.kind == Kind::Instruction)?;
-        let submitted = Submitted::parse(opening).ok()?;
-        let known = self.credentials.get(&submitted.credential_id())?;
-        submitted.bind(known.state.credential(), &self.genesis.origin).ok()
-    }
-
     /// The origin, the issuing keys and the policy that the log began with.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
@@ -261,13 +248,13 @@ impl Fold {
             return Err(Stop::SecondGenesis);
         }
         let index = self.frontier.size().get();
-        let mut frontier = self.frontier.clone();
-        frontier.push(LeafHash::of(bytes))?;
+        // A full tree takes no leaf and stays as it was, so this comes before anything is changed; judging looks at no root but
+        // earlier ones.
+        self.frontier.push(LeafHash::of(bytes))?;
 
         let step = self.judge(&entry, index, given).unwrap_or_else(Step::Wrong);
 
-        self.roots.push(frontier.root());
-        self.frontier = frontier;
+        self.roots.push(self.frontier.root());
         self.time_ms = self.time_ms.max(entry.time_ms);
         // A status that should not be there must not keep the right one out: without this, a wrong entry under the next
         // status key would leave the credential without a revocation that anybody could call in order.
