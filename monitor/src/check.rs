@@ -49,6 +49,18 @@ pub(crate) struct Check {
     heard: BTreeMap<Hash, Heard>,
 }
 
+/// What was counted in a log that is in order, beside what the fold knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Counts {
+    pub verified: u64,
+    pub bridged: u64,
+    pub unverifiable: u64,
+    pub erased: BTreeSet<u64>,
+    pub latest: (u64, u64),
+    /// Of each credential, its last record and its revocation.
+    pub heard: BTreeMap<Hash, (Option<u64>, Option<u64>)>,
+}
+
 /// Where to look for what an entry contradicts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Lead {
@@ -85,6 +97,38 @@ impl Check {
             latest: (0, 0),
             heard: BTreeMap::new(),
         }
+    }
+
+    /// From where an earlier process came to.
+    pub fn resumed(origin: Origin, verifier: Arc<Engine>, fold: Fold, counts: Counts) -> Check {
+        let Counts { verified, bridged, unverifiable, erased, latest, heard } = counts;
+        let heard = heard.into_iter().map(|(id, (record, revoked))| (id, Heard { record, revoked }));
+        Check {
+            next: fold.head().size.get(),
+            fold: Some(fold),
+            verified,
+            bridged,
+            unverifiable,
+            erased,
+            latest,
+            heard: heard.collect(),
+            ..Check::new(origin, verifier)
+        }
+    }
+
+    /// What to go on from later; nothing where something was found, or nothing was read.
+    pub fn in_order(&self) -> Option<(&Fold, Counts)> {
+        let fold = self.fold.as_ref().filter(|_| !self.stopped && self.findings.is_empty() && self.more == 0)?;
+        let heard = self.heard.iter().map(|(id, heard)| (*id, (heard.record, heard.revoked)));
+        let counts = Counts {
+            verified: self.verified,
+            bridged: self.bridged,
+            unverifiable: self.unverifiable,
+            erased: self.erased.clone(),
+            latest: self.latest,
+            heard: heard.collect(),
+        };
+        Some((fold, counts))
     }
 
     /// Takes the next entries, with what there is to each. Their signatures are verified together.

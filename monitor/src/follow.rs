@@ -18,9 +18,11 @@ use tlog::tile::Path;
 use tlog::tree::TreeHead;
 use tlog::{Frontier, LeafHash};
 use tokio::task::{JoinSet, spawn_blocking};
+use verifier::Engine;
 
 use crate::check::Check;
 use crate::fetch::Server;
+use crate::keep::KeptFold;
 use crate::openings::Openings;
 use crate::report::{TwoHeads, What};
 use crate::state::Signed;
@@ -47,6 +49,14 @@ impl Follow {
         Follow { frontier: Frontier::new(), under: None, check: Some(check) }
     }
 
+    /// From where an earlier process came to, judging what comes.
+    pub fn resumed(kept: KeptFold, verifier: Arc<Engine>) -> Follow {
+        let KeptFold { under, fold, counts, .. } = kept;
+        let frontier = fold.frontier().clone();
+        let check = Check::resumed(under.checkpoint.origin, verifier, fold, counts);
+        Follow { frontier, under: Some(under.note), check: Some(check) }
+    }
+
     /// From an accepted head, or the first entry, judging none.
     pub fn plain(accepted: Option<&(Signed, Frontier)>) -> Follow {
         match accepted {
@@ -60,6 +70,11 @@ impl Follow {
     /// The entries that were read.
     pub fn frontier(&self) -> &Frontier {
         &self.frontier
+    }
+
+    /// The head under which the last of them was read.
+    pub fn under(&self) -> Option<&Note> {
+        self.under.as_ref()
     }
 
     /// What was found in them.

@@ -22,6 +22,7 @@ mod check;
 mod evidence;
 pub mod fetch;
 mod follow;
+mod keep;
 pub mod mirror;
 pub mod openings;
 pub mod report;
@@ -33,7 +34,7 @@ pub mod watch;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use scal3::accusation::{Accusation, Charge};
 use tlog::Frontier;
@@ -61,6 +62,10 @@ const MOST_REPLAYS: u32 = 4;
 /// How often to try to prove a finding.
 const TRIES: u32 = 3;
 
+/// How often what the log means is kept, and by which part of itself the log has to grow for that to be sooner.
+const KEEP_EVERY: Duration = Duration::from_secs(3600);
+const KEEP_AT_GROWTH: u64 = 16;
+
 /// How to monitor.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -68,6 +73,8 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// What lets us see openings.
     pub token: Option<Token>,
+    /// From the first entry on, whatever is kept.
+    pub whole: bool,
     /// Any C2SP log: entries are read and hashed, and not interpreted.
     pub plain: bool,
     /// What verifies signatures.
@@ -110,6 +117,9 @@ pub struct Monitor {
     /// By the key of a finding, what came of proving it.
     proofs: BTreeMap<String, Proof>,
     plain: bool,
+    whole: bool,
+    /// The size of the fold that is kept, and when this process wrote it, if it did.
+    kept_fold: Option<(u64, Option<Instant>)>,
     max_age: Option<Duration>,
 }
 
@@ -128,19 +138,32 @@ impl Monitor {
     /// # Errors
     /// [`SetupError`]: a bad address, a state that is damaged or in use by another process.
     pub fn new(trust: Policy, url: &str, options: Options) -> Result<Monitor, SetupError> {
-        let Options { state, token, plain, engine, max_age, patience, peers } = options;
+        let Options { state, token, whole, plain, engine, max_age, patience, peers } = options;
         let verifier = Arc::new(Engine::new(engine)?);
         let server = Arc::new(Server::new(url, token, patience)?);
         let views = Views::new(&trust, &peers, patience)?;
         let folder = state.as_deref().map(Folder::open).transpose()?;
         let kept = folder.as_ref().map(Folder::load).transpose()?.unwrap_or_default();
-        let (follow, read, proofs) = (None, None, BTreeMap::new());
-        Ok(Monitor { trust, server, folder, kept, follow, read, verifier, views, proofs, plain, max_age })
+        Ok(Monitor {
+            trust,
+            server,
+            folder,
+            kept,
+            follow: None,
+            read: None,
+            verifier,
+            views,
+            proofs: BTreeMap::new(),
+            plain,
+            whole,
+            kept_fold: None,
+            max_age,
+        })
     }
 
     /// Looks at the log once: its head, and all entries that are new to this monitor. What was read counts as accepted.
     ///
-    /// A monitor that judges entries reads the log from the start in its first pass, whatever it keeps.
+    /// The first pass goes on from what is kept; where nothing is, or with [`Options::whole`], from the first entry.
     pub async fn pass(&mut self) -> Report {
         let mut report = self.look().await;
         self.settle(&mut report);
@@ -171,7 +194,26 @@ impl Monitor {
     pub fn settle(&mut self, report: &mut Report) {
         if let Some((signed, frontier)) = self.read.take() {
             self.kept.accept(signed, frontier);
-            self.save(report);
+            if self.save(report) {
+                self.keep_fold(report);
+            }
+        }
+    }
+
+    /// Keeps what the log means now, for the next process. It grows with the log, so not in every round: the first time in a
+    /// process, when the log has grown by a sixteenth, and every hour.
+    fn keep_fold(&mut self, report: &mut Report) {
+        let (Some(folder), Some(follow)) = (&self.folder, &self.follow) else { return };
+        let size = follow.frontier().size().get();
+        let due = self.kept_fold.is_none_or(|(before, written)| {
+            let late = written.is_none_or(|written| written.elapsed() >= KEEP_EVERY);
+            size > before && (late || size - before >= before / KEEP_AT_GROWTH)
+        });
+        let (true, Some(check), Some(under)) = (due, follow.check(), follow.under()) else { return };
+        let Some(bytes) = keep::to_bytes(check, under, self.server.has_token()) else { return };
+        match folder.save_fold(&bytes) {
+            Ok(()) => self.kept_fold = Some((size, Some(Instant::now()))),
+            Err(error) => report.add(What::State(error)),
         }
     }
 
@@ -180,7 +222,10 @@ impl Monitor {
         if self.kept.remember(offered) {
             self.save(report);
         }
-        let mut follow = self.follow.take().unwrap_or_else(|| self.begin(&offered.checkpoint.origin));
+        let mut follow = match self.follow.take() {
+            Some(follow) => follow,
+            None => self.begin(&offered.checkpoint.origin, report),
+        };
         let from = follow.frontier().head();
         let heads = on_the_way(self.kept.on_history(), from);
         let mut openings = Openings::new(self.server.clone());
@@ -217,6 +262,10 @@ impl Monitor {
             report.add(What::Openings(error.clone()));
         }
         let lost = matches!(read, Err(What::Diverged(_) | What::OtherRoot { .. }));
+        if lost {
+            self.kept_fold = None;
+            self.folder.iter().for_each(Folder::forget_fold);
+        }
         // What was folded without openings that exist is folded again, with them, in the next pass.
         let misled = follow.check().is_some_and(Check::was_misled);
         if unopened.is_none() && !misled && !lost {
@@ -288,11 +337,26 @@ impl Monitor {
         }
     }
 
-    fn begin(&self, origin: &Origin) -> Follow {
+    fn begin(&mut self, origin: &Origin, report: &mut Report) -> Follow {
         if self.plain {
-            Follow::plain(self.kept.accepted.as_ref())
-        } else {
-            Follow::from_start(Check::new(origin.clone(), Arc::clone(&self.verifier)))
+            return Follow::plain(self.kept.accepted.as_ref());
+        }
+        let verifier = Arc::clone(&self.verifier);
+        let folder = self.folder.as_ref().filter(|_| !self.whole);
+        let kept = folder.map_or(Ok(None), Folder::load_fold).unwrap_or_else(|error| {
+            report.add(What::State(error));
+            None
+        });
+        match kept.filter(|kept| kept.fits(&self.kept, self.server.has_token())) {
+            Some(kept) => {
+                let written = self.kept_fold.and_then(|(_, written)| written);
+                self.kept_fold = Some((kept.fold.head().size.get(), written));
+                Follow::resumed(kept, verifier)
+            }
+            None => {
+                self.kept_fold = None;
+                Follow::from_start(Check::new(origin.clone(), verifier))
+            }
         }
     }
 
@@ -376,12 +440,14 @@ impl Monitor {
         Some(now.saturating_sub(Duration::from_secs(time)))
     }
 
-    /// A state that can't be written is a finding; the one before is still there.
-    fn save(&self, report: &mut Report) {
-        if let Some(folder) = &self.folder
-            && let Err(error) = folder.save(&self.kept)
-        {
-            report.add(What::State(error));
+    /// Whether the state was written. One that can't be is a finding; the one before is still there.
+    fn save(&self, report: &mut Report) -> bool {
+        match self.folder.as_ref().map_or(Ok(()), |folder| folder.save(&self.kept)) {
+            Ok(()) => true,
+            Err(error) => {
+                report.add(What::State(error));
+                false
+            }
         }
     }
 

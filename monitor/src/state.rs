@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! DIR/monitor.state     the heads that the log signed, the frontier of the accepted one; a line with a checksum
+//! DIR/fold.state        what the log meant so far ([`crate::keep`]): a cache of it, which may be deleted
 //! DIR/evidence/*.evidence   what proves a TAMPER to others (`schemas/evidence-file.cddl`)
 //! DIR/lock              held while a process works here
 //! ```
 //!
 //! The state is written beside the old one, synced, and renamed over it: there is always a whole one. It is small
-//! whatever the size of the log. What the log *means* (the fold: credentials, index keys, authorisations) is not in it
-//! in this version. So a monitor that folds reads the log from its first entry once in each process, and checks that
-//! every kept head lies on that history; with `--plain` it goes on from the frontier.
+//! whatever the size of the log, and written in each round; what the log *means* (the fold: credentials, index keys,
+//! authorisations) grows with it, and is written now and then. A monitor that judges goes on from there; without it, it
+//! reads the log from its first entry, and checks that every kept head lies on that history.
 //!
 //! A damaged state is our own fault and never the log's. It isn't replaced by an empty one either: forgetting the heads
 //! is what a log that wants to fork would wish for.
@@ -30,6 +31,7 @@ use tlog::tree::TreeHead;
 use tlog::{Frontier, Hash};
 
 use crate::alert::Alert;
+use crate::keep::{self, KeptFold};
 use crate::report::{TwoHeads, What};
 
 const FORMAT: &str = "solelog/monitor-state/v1";
@@ -50,6 +52,14 @@ pub enum StateError {
         path: PathBuf,
         /// What the system says.
         error: Arc<io::Error>,
+    },
+    /// What can be made again isn't what we wrote.
+    #[error("{} is damaged ({fault}). The log is not to blame; it is read anew, from its first entry", path.display())]
+    Rebuilt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: &'static str,
     },
     /// The file isn't what we wrote.
     #[error("{} is damaged ({fault}). The log is not to blame. Restore it, or move it away to start from nothing", path.display())]
@@ -234,6 +244,31 @@ impl Folder {
         let state = json!(state).to_string();
         let checksum = tagged(FORMAT, state.as_bytes()).to_hex();
         replace(&self.file(), format!("{state}\n{checksum}\n").as_bytes())
+    }
+
+    fn fold_file(&self) -> PathBuf {
+        self.path.join("fold.state")
+    }
+
+    /// What the log meant so far, where that is kept.
+    pub fn load_fold(&self) -> Result<Option<KeptFold>, StateError> {
+        let path = self.fold_file();
+        match fs::read(&path) {
+            Ok(bytes) => keep::parse(&bytes).map_err(|fault| StateError::Rebuilt { path, fault }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error(&path, error)),
+        }
+    }
+
+    /// Replaces it.
+    pub fn save_fold(&self, bytes: &[u8]) -> Result<(), StateError> {
+        replace(&self.fold_file(), bytes)
+    }
+
+    /// Forgets it, where it can't be relied on.
+    pub fn forget_fold(&self) {
+        // One that can't be deleted is one that can't be replaced either, and the disk's trouble is told elsewhere.
+        let _ = fs::remove_file(self.fold_file());
     }
 
     /// Writes an evidence file. The same evidence has the same file.

@@ -44,8 +44,10 @@ use crate::verify::{CredentialRefusal, EvidenceRefusal, MetadataRefusal, Place, 
 
 mod claims;
 mod standing;
+mod store;
 
 use standing::Standing;
+pub use store::StoredFoldError;
 
 /// What the log means so far.
 #[derive(Debug, Clone)]

@@ -26,6 +26,23 @@ pub(crate) struct Gone {
 }
 
 impl Gone {
+    /// Those that were pushed, ascending; those that nobody has named; and how many they have explained.
+    pub(crate) fn restored(indices: Vec<u64>, unnamed: BTreeMap<Hash, u64>, explained: u64) -> Gone {
+        Gone { indices, unnamed, explained }
+    }
+
+    pub(crate) fn indices(&self) -> &[u64] {
+        &self.indices
+    }
+
+    pub(crate) fn unnamed(&self) -> &BTreeMap<Hash, u64> {
+        &self.unnamed
+    }
+
+    pub(crate) fn explained(&self) -> u64 {
+        self.explained
+    }
+
     /// One more, behind all others.
     pub(crate) fn push(&mut self, index: u64, commitment: Hash) {
         self.indices.push(index);

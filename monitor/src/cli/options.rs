@@ -20,7 +20,7 @@ Exit codes:
 
 With --state, heads are kept from one run to the next, and what proves a TAMPER to others goes to DIR/evidence; anybody
 verifies it with `sole evidence verify FILE --trust TRUST`.
-Entries are judged from the first one on in each run; with --plain, from the last accepted head on.
+With it, a run also goes on from where the last one came to; --from-start judges all entries again.
 What an alarm means and what to do is in docs/monitor.md.";
 
 /// Reads a transparency log from end to end and checks everything in it that it can see.
@@ -41,6 +41,10 @@ pub struct Cli {
     /// Where to keep what was seen. Without it a log that contradicts its past is not found out.
     #[arg(long, global = true, value_name = "DIR", env = "SOLELOG_MONITOR_STATE")]
     state: Option<PathBuf>,
+
+    /// Judge all entries again, from the first one, whatever the last run has kept.
+    #[arg(long, global = true)]
+    from_start: bool,
 
     /// A token with the scope `read`, to see the openings of records.
     #[arg(long, global = true, env = "SOLELOG_MONITOR_TOKEN", hide_env_values = true)]
@@ -150,6 +154,7 @@ impl Cli {
         Options {
             state: self.state.clone(),
             token: self.token.clone(),
+            whole: self.from_start,
             plain: self.plain,
             engine: self.engine,
             max_age: self.max_age.map(Duration::from_secs),

@@ -52,6 +52,27 @@ impl Standing {
         self.authenticators.values()
     }
 
+    pub(super) fn doubtful(&self) -> &BTreeSet<Hash> {
+        &self.doubtful
+    }
+
+    /// What was stored; the rest follows from authenticators and credentials, which are put back one by one.
+    pub(super) fn restored(policies: Policies, doubtful: BTreeSet<Hash>) -> Standing {
+        Standing {
+            policies,
+            authenticators: BTreeMap::new(),
+            authenticator_keys: BTreeSet::new(),
+            device_keys: BTreeSet::new(),
+            doubtful,
+        }
+    }
+
+    /// Puts back those of one participant.
+    pub(super) fn restore(&mut self, own: Authenticators) {
+        self.authenticator_keys.extend(own.all().map(|(_, held)| held.claims().about.key_bytes().to_vec()));
+        self.authenticators.insert(*own.participant(), own);
+    }
+
     pub(super) fn doubt(&mut self, participant: Hash) {
         self.doubtful.insert(participant);
     }
