@@ -76,13 +76,13 @@ fn seconds() -> Duration {
 }
 
 /// How many ask at once.
-fn clients() -> usize {
+fn at_once() -> usize {
     asked("AT_ONCE", 128) as usize
 }
 
 /// How many logs there are: as many for each client.
-fn logs() -> usize {
-    2 * clients()
+fn log_count() -> usize {
+    2 * at_once()
 }
 
 /// Calls `work` from `threads` threads until the time is up; calls per second.
@@ -117,7 +117,7 @@ fn bare(cosigner: &Cosigner) -> f64 {
     let checkpoint = Leaves::new().checkpoint(&Origin::new("example.com/log0").expect("an origin"), HEADS);
     // Another message each time: how long ML-DSA looks for a signature depends on the message.
     let now = AtomicU64::new(1_700_000_000);
-    rate(clients(), |_| {
+    rate(at_once(), |_| {
         let at = Seconds::new(now.fetch_add(1, Ordering::Relaxed)).expect("a time");
         black_box(cosigner.cosign_checkpoint(&checkpoint, at)).is_some()
     })
@@ -130,7 +130,7 @@ fn seed(log: usize) -> [u8; 32] {
 /// The requests of all logs: by log, then by head.
 fn requests() -> (Vec<TrustedLog>, Vec<Vec<Vec<u8>>>) {
     let leaves = Leaves::new();
-    (0..logs())
+    (0..log_count())
         .map(|n| {
             let origin = format!("example.com/log{n}");
             let signer = Signer::note(KeyName::new(&origin).expect("a name"), &seed(n));
@@ -152,13 +152,13 @@ struct Turns(Vec<AtomicU64>);
 
 impl Turns {
     fn new() -> Turns {
-        Turns((0..clients()).map(|_| AtomicU64::new(0)).collect())
+        Turns((0..at_once()).map(|_| AtomicU64::new(0)).collect())
     }
 
     fn next<'a>(&self, client: usize, bodies: &'a [Vec<Vec<u8>>]) -> Option<&'a Vec<u8>> {
         let turn = self.0[client].fetch_add(1, Ordering::Relaxed) as usize;
-        let mine = logs() / clients();
-        bodies[client + turn % mine * clients()].get(turn / mine)
+        let mine = log_count() / at_once();
+        bodies[client + turn % mine * at_once()].get(turn / mine)
     }
 }
 
@@ -167,7 +167,7 @@ fn in_process(kinds: &[KeyKind], logs: &[TrustedLog], bodies: &[Vec<Vec<u8>>]) -
     let dir = tempfile::tempdir().expect("a folder");
     let witness = fresh(dir.path(), kinds, logs);
     let turns = Turns::new();
-    rate(clients(), |client| match turns.next(client, bodies) {
+    rate(at_once(), |client| match turns.next(client, bodies) {
         Some(body) => witness.add_checkpoint(body).map(|_| true).expect("cosigned"),
         None => false,
     })
@@ -182,9 +182,9 @@ fn over_http(kinds: &[KeyKind], logs: &[TrustedLog], bodies: &[Vec<Vec<u8>>]) ->
     let listener = witness::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = listener.local_addr().expect("an address");
     let serving = runtime.spawn(witness::serve(witness, listener, std::future::pending()));
-    let clients: Vec<_> = (0..clients()).map(|_| std::sync::Mutex::new(Client::new(address))).collect();
+    let clients: Vec<_> = (0..at_once()).map(|_| std::sync::Mutex::new(Client::new(address))).collect();
     let turns = Turns::new();
-    let rate = rate(clients(), |client| match turns.next(client, bodies) {
+    let rate = rate(at_once(), |client| match turns.next(client, bodies) {
         Some(body) => clients[client].lock().expect("a client").add(body),
         None => false,
     });
@@ -230,7 +230,7 @@ fn main() {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (logs, bodies) = requests();
-    println!("{cores} cores, {} logs, {} at once", logs.len(), clients());
+    println!("{cores} cores, {} logs, {} at once", logs.len(), at_once());
     let kinds = [
         ("Ed25519", vec![KeyKind::Ed25519], vec![Cosigner::new(name(), &[7; 32])]),
         ("ML-DSA-44", vec![KeyKind::MlDsa44], vec![Cosigner::ml_dsa_44(name(), &[7; 32])]),
