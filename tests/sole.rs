@@ -302,6 +302,67 @@ async fn a_device_is_followed_by_another_and_lost_ones_are_recovered() {
     nothing_secret(&site, "bram");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn r0_21_a_person_and_an_auditor_take_away_what_the_log_has() {
+    let mut site = Site::open();
+    site.invite("invitation", json!({})).await;
+    site.types(0, "anna", &format!("{ENROL} {{invitation}}"));
+    let payment = json!({"class": "payment", "fields": [
+        {"name": "amount", "value": 73_219}, {"name": "currency", "value": "EUR"},
+        {"name": "to", "value": "Bram the baker"}]});
+    std::fs::write(site.path("payment.json"), payment.to_string()).expect("file");
+    let paid = site.json(0, "anna", "authorise --file {payment.json} --yes --pin-file {pin}")["index"].clone();
+    site.types(4, "anna", "authorise again --yes --pin-file {wrong-pin}");
+    let failed = |watched: &Json| watched["entries"].to_string().contains("attempt.failed");
+    eventually(|| site.json(0, "anna", "watch"), failed);
+
+    let read = |path: String| -> Json { serde_json::from_slice(&std::fs::read(path).expect("file")).expect("JSON") };
+    let of = |trail: &Json, index: &Json| -> Json {
+        let mut entries = trail["transactionLog"].as_array().expect("a list").iter();
+        entries.find(|entry| entry["index"] == *index).expect("the entry").clone()
+    };
+    let own = site.json(0, "anna", "audit export --out {own}");
+    site.types(2, "anna", "audit export --out {own}");
+    let trail = read(site.path("own/trail.json"));
+    assert_eq!(own["entries"].as_u64(), trail["transactionLog"].as_array().map(|list| list.len() as u64));
+    assert_eq!((&trail["by"], &trail["origin"]), (&json!("subscriber"), &json!(ORIGIN)));
+    let mine = of(&trail, &paid);
+    assert_eq!((&mine["class"], &mine["transactionResult"]), (&json!("payment"), &json!("Completed")));
+    assert!(!trail.to_string().contains("73219") && !trail.to_string().contains("baker"), "{trail}");
+    let receipt =
+        format!("verify {{own/{}}} --policy {{data/trust-policy.txt}}", mine["receipt"].as_str().expect("name"));
+    let verified = site.types(0, "bram", &receipt);
+    assert!(verified.contains("AUTHORISED") && !verified.contains("baker"), "{verified}");
+    site.types(0, "anna", "audit export --with-text --out {text}");
+    assert!(read(site.path("text/trail.json")).to_string().contains("Bram the baker"));
+
+    // An auditor has a token and a trust file, and nobody's device.
+    let token = |name: &str, scope: &str| {
+        let config = site.path("data/log.toml");
+        let made = json(&solelog(&["--json", "token", "new", "--config", &config, "--name", name, "--scope", scope]));
+        std::fs::write(site.path(name), format!("{}\n", made["token"].as_str().expect("token"))).expect("file");
+    };
+    token("auditor", "read");
+    token("appender", "append");
+    let audit = "audit export --url {url} --trust {data/trust-policy.txt} --token-file";
+    let all = site.json(0, "carla", &format!("{audit} {{auditor}} --out {{all}}"));
+    let trail = read(site.path("all/trail.json"));
+    assert_eq!((&trail["head"]["size"], &trail["findings"]), (&all["entries"], &json!([])));
+    let theirs = of(&trail, &paid);
+    for member in ["transactionIdentifier", "time", "class", "credential", "number", "challenge", "result"] {
+        assert_eq!(theirs[member], mine[member], "{member}");
+    }
+    let some = site.json(0, "carla", &format!("{audit} {{auditor}} --from 2 --to 5 --out {{some}}"));
+    assert_eq!(some["entries"], 3);
+    let refused = site.types(2, "carla", &format!("{audit} {{appender}} --out {{none}}"));
+    assert!(refused.contains("scope `read`"), "{refused}");
+    site.types(2, "carla", &format!("{audit} {{auditor}} --from 2 --to 5000 --out {{beyond}}"));
+    site.types(2, "carla", "audit export --url {url} --out {without}");
+    assert!(!Path::new(&site.path("carla")).exists(), "an auditor has no device");
+    assert!(!Path::new(&site.path("beyond.part")).exists());
+    nothing_secret(&site, "anna");
+}
+
 /// No PIN and no passphrase stands anywhere but in the files that the test gave; the label secret, in the device's state alone.
 fn nothing_secret(site: &Site, who: &str) {
     let state: Json =

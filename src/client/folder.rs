@@ -134,7 +134,7 @@ impl Memory for Folder {
 }
 
 /// Makes a folder for its owner alone, or checks that it is one.
-fn make_private_folder(path: &Path) -> Result<(), MemoryError> {
+pub(crate) fn make_private_folder(path: &Path) -> Result<(), MemoryError> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -180,18 +180,18 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), MemoryError
 
 /// Makes the names in a folder durable.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> Result<(), MemoryError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), MemoryError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(MemoryError::at(folder))
 }
 
 /// Other systems make names durable with the file, and can't open a folder.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> Result<(), MemoryError> {
+pub(crate) fn sync_folder(_folder: &Path) -> Result<(), MemoryError> {
     Ok(())
 }
 
 /// For its owner alone. Where there are no such modes, a person's folder is private already.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options

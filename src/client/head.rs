@@ -99,6 +99,13 @@ impl<D: DeviceKey + PinPrf, M: Memory> Subscriber<D, M> {
         self.state.seen()
     }
 
+    /// The origin of the log, and the last head that was verified, as it was signed.
+    #[must_use]
+    pub fn seen_note(&self) -> Option<(String, Note)> {
+        let seen = self.state.head.as_ref()?;
+        Some((self.trust.origin.clone(), Note::parse(seen.checkpoint.as_bytes()).ok()?))
+    }
+
     /// Takes a head that must not be behind the last.
     pub(crate) async fn advance_to(&mut self, note: &Note) -> Result<TreeHead, Error> {
         let head = self.on_history(note).await?;

@@ -35,17 +35,22 @@
 //! | `receipt.rs` | what a user keeps: the file format |
 //! | `verify.rs` | whether a receipt holds: offline, from a trust file alone |
 //! | `succession.rs` | whether a credential that follows another may act, by receipts beside the one that is verified |
+//! | `trail.rs`, `export.rs`, `audit.rs` | a list of what the log has, with what proves it, in a folder: of one person, or for an auditor |
+//! | `moment.rs` | moments in UTC |
 //! | `vectors/` | every public test vector, through our code |
 //! | `base64.rs` | byte strings in JSON |
 //! | `main.rs`, `cli/` | the command `sole` |
 
+pub mod audit;
 pub mod authorise;
 pub mod base64;
 mod change_pin;
 pub mod device;
 mod enrol;
+pub mod export;
 pub mod folder;
 pub mod head;
+pub mod moment;
 pub mod provider;
 pub mod receipt;
 pub mod receipts;
@@ -53,6 +58,7 @@ mod state;
 pub mod stop;
 pub mod subscriber;
 mod succession;
+pub mod trail;
 pub mod vectors;
 pub mod verify;
 pub mod watch;

@@ -7,6 +7,7 @@
 //!           POST /v1/intents/{id}/authorise        -> AuthoriseAnswer
 //!           POST /v1/credentials/{id}/suspend, /revoke
 //!           GET  /checkpoint, /v1/proofs/consistency, /v1/receipts/{index key}
+//! auditor   GET  /v1/receipts/{index}, /v1/records/{index}
 //! ```
 //!
 //! Every answer has a limit in bytes and in time, and no redirect is followed: tickets and tokens stay with the server they
@@ -30,7 +31,7 @@ use crate::base64::Bytes;
 use crate::receipt::Receipt;
 use crate::wire::{
     AppendAnswer, AuthoriseAnswer, AuthoriseRequest, ConsistencyAnswer, EnrolAnswer, EnrolRequest, Hex, IntentAnswer,
-    IntentRequest, Invitation, InviteRequest, Level, StopRequest,
+    IntentRequest, Invitation, InviteRequest, Level, OpeningState, RecordAnswer, StopRequest,
 };
 
 /// The longest answer: a receipt with an opening, a credential and proofs, in base64.
@@ -438,6 +439,24 @@ impl Provider {
     /// [`ProviderError`].
     pub async fn genesis(&self) -> Result<Option<Receipt>, ProviderError> {
         self.receipt_at("0", None).await
+    }
+
+    /// The receipt of the entry at this place, with its opening, for an auditor: the token has the scope `read`.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn receipt_of(&self, index: u64, token: &Token) -> Result<Option<Receipt>, ProviderError> {
+        self.receipt_at(&index.to_string(), Some(token)).await
+    }
+
+    /// What the server says about the opening of the entry at this place.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn opening_of(&self, index: u64, token: &Token) -> Result<OpeningState, ProviderError> {
+        let bytes = self.read(&format!("v1/records/{index}"), "application/json", MAX_ANSWER, Some(token)).await?;
+        let answer: RecordAnswer = parse(&bytes)?;
+        Ok(answer.opening.state)
     }
 
     async fn receipt_at(&self, at: &str, token: Option<&Token>) -> Result<Option<Receipt>, ProviderError> {

@@ -180,7 +180,7 @@ pub(crate) fn with_document(mut receipt: Receipt, document: &Bytes) -> Receipt {
 }
 
 /// No check failed, and these hold.
-fn demand(report: &Report, wanted: &[&str], excused: &[&str]) -> Result<(), Error> {
+pub(crate) fn demand(report: &Report, wanted: &[&str], excused: &[&str]) -> Result<(), Error> {
     let failed = report.checks.iter().filter(|check| check.outcome == Outcome::Failed).map(|check| check.id);
     let missing = wanted.iter().copied().filter(|id| match report.outcome(id) {
         Some(Outcome::Ok) => false,

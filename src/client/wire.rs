@@ -330,3 +330,28 @@ pub struct ConsistencyAnswer {
     /// The proof.
     pub hashes: Vec<Exactly<32>>,
 }
+
+/// What `GET /v1/records/{index}` says, as far as an auditor asks.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RecordAnswer {
+    pub opening: OpeningAnswer,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OpeningAnswer {
+    pub state: OpeningState,
+}
+
+/// Whether an opening is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpeningState {
+    /// It is.
+    Shown,
+    /// Not to whoever asks.
+    Restricted,
+    /// It is gone: the entry stands, and nobody can say any more what it commits to.
+    Erased,
+    /// There is none: the entry carries its body.
+    Public,
+}

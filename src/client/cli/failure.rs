@@ -55,6 +55,11 @@ impl Failure {
         Failure::new(Exit::Usage, "files", error)
     }
 
+    /// Something was refused, or does not hold.
+    pub fn failed(code: &str, error: impl Display) -> Failure {
+        Failure::new(Exit::Failed, code, error)
+    }
+
     /// The person said no.
     pub fn declined() -> Failure {
         Failure::new(Exit::Failed, "declined", "nothing was signed: the answer was not yes")

@@ -4,6 +4,7 @@
 //! output, whatever came of it. What is asked of a person, and shown before it is signed, goes to standard error.
 
 mod ask;
+mod audit;
 mod authorise;
 mod enrol;
 mod evidence;
@@ -67,6 +68,9 @@ enum Command {
     ///
     /// Exit code 1 when something does not fit.
     Watch(watch::Watch),
+    /// Write a list of what the log has, with what proves it.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Verify a receipt, offline.
     ///
     /// Exit code 0: an authorised instruction in the log. 1: something failed. 2: the files can't be read. 3: nothing
@@ -125,6 +129,7 @@ pub fn run() -> ExitCode {
         Command::Authorise(authorise) => authorise.run(out),
         Command::Receipts(receipts) => receipts.run(out),
         Command::Watch(watch) => watch.run(out),
+        Command::Audit(audit) => audit.run(out),
         Command::Verify(verify) => verify.run(out),
         Command::Evidence(evidence) => evidence.run(out),
         Command::Pin(pin) => pin.run(out),

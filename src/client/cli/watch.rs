@@ -173,7 +173,8 @@ fn entry(own: &Own) -> Json {
     json!({ "credential": own.credential.to_hex(), "index": own.index, "time_ms": own.time_ms, "what": what })
 }
 
-fn finding(finding: &Finding) -> Json {
+/// What does not fit, for programs.
+pub fn finding(finding: &Finding) -> Json {
     json!({
         "credential": finding.credential.to_hex(), "list": list(finding.list), "number": finding.counter,
         "fault": finding.fault.to_string(), "means": means(&finding.fault),

@@ -1,5 +1,6 @@
 //! The subscriber against a provider over HTTP: honest, forgetful, lying; and with a memory that fails at any write.
 
+mod audit;
 mod crash;
 mod lies;
 mod provider;
