@@ -132,6 +132,33 @@ def verifies(public, message, signature):
     return point is not None and point[0] % N == r
 
 
+def joint_sign(secret, message):
+    """EC-SDSA with SHA-256 (ISO/IEC 14888-3): c || z, with c = SHA-256(Rx || Ry || message)."""
+    nonce = int.from_bytes(hmac.digest(secret.to_bytes(32, "big"), message, "sha256"), "big") % (N - 1) + 1
+    x, y = times(nonce, G)
+    c = hashlib.sha256(x.to_bytes(32, "big") + y.to_bytes(32, "big") + message).digest()
+    z = (nonce + int.from_bytes(c, "big") * secret) % N
+    return c + z.to_bytes(32, "big")
+
+
+def jointly_verifies(public, message, signature):
+    c, z = signature[:32], int.from_bytes(signature[32:], "big")
+    point = add(times(z, G), times(-int.from_bytes(c, "big") % N, public))
+    if point is None:
+        return False
+    x, y = point
+    return hashlib.sha256(x.to_bytes(32, "big") + y.to_bytes(32, "big") + message).digest() == c
+
+
+def decompressed(data):
+    """The point, or None where these bytes are none."""
+    x = int.from_bytes(data[1:], "big")
+    if len(data) != 33 or data[0] not in (2, 3) or x >= P or not on_curve(x):
+        return None
+    y = pow(x ** 3 - 3 * x + B, (P + 1) // 4, P)
+    return x, y if y & 1 == data[0] & 1 else P - y
+
+
 # ------------------------------------------------------------------------------------------- helpers
 
 def tagged(tag, data):
@@ -506,6 +533,116 @@ def metadata():
         reject("one-more", name, form.with_part("class", tstr("x" * (long_class + 1))), "cbor/too-long"),
     ])
     assert len(form.with_part("class", tstr("x" * long_class))) == 4096
+
+
+# -------------------------------------------------------------------------------------------- record
+
+def record_verdict(joint_key, device_key, record):
+    """What is wrong with a record of profile 1, if anything: all that anybody needs to verify one."""
+    if len(record) < 33 + 32 + 224:
+        return "length"
+    message, tail = record[:-224], record[-224:]
+    c, z, checksum, device_sig, binding_sig = tail[:32], tail[32:64], tail[64:96], tail[96:160], tail[160:]
+    joint, device, binding = decompressed(joint_key), decompressed(device_key), decompressed(message[:33])
+    numbers = [device_sig[:32], device_sig[32:], binding_sig[:32], binding_sig[32:]]
+    if None in (joint, device, binding) or int.from_bytes(z, "big") >= N:
+        return "parse"
+    if not all(0 < int.from_bytes(number, "big") < N for number in numbers):
+        return "parse"
+    if not verifies(binding, device_sig, binding_sig):
+        return "binding"
+    if not verifies(device, c + checksum, device_sig):
+        return "device"
+    if not jointly_verifies(joint, message, c + z):
+        return "joint"
+    return None
+
+
+# What device and provider of `src/threshold` made together, under published keys (`r3_08_…` in its tests makes it again).
+MADE_ELSEWHERE = {
+    "joint_key": "032b80024ee818d709196780a84affe08789f571529fccc1acce07eea2df2fc65f",
+    "device_key": "030bbbc5e8bc84bd33d1d3ce03ffac9a747f4c1993fddb2ec93a4116a86f022a77",
+    "hex": (
+        "025b2defdaf364654cf0d521f2fc097d414391d7a5ecc652e2ca6a2192bc8fe9b88f01706c6f672e6578616d706c652f736f6c65582023"
+        "23232323232323232323232323232323232323232323232323232323232323582022222222222222222222222222222222222222222222"
+        "22222222222222222222005820222222222222222222222222222222222222222222222222222222222222222258202424242424242424"
+        "24242424242424242424242424242424242424242424242458207a25f277fa51a2fc7e73b8137349a1a170072ff99d1bf634fe6dd80ea8"
+        "550378582025252525252525252525252525252525252525252525252525252525252525257363726564656e7469616c2e616374697661"
+        "746507582026262626262626262626262626262626262626262626262626262626262626261b00000199c82cc0001b00000199c82e94c0"
+        "a055555555555555555555555555555555555555555555555555555555555555556fbb4db07cc991d1c0dd576b41a20d4cd8176592f2cc"
+        "7f361a0199fdaa6455518ec285f016fbbf10a9fc932f4f6d4d45b3e47aa4f0fe6f2f7b410b56e37e7fefe79a9f61f606eda267f978ff5f"
+        "6b6ae2d873536af18517467d47f65fe6c49149fdf0febe0973af31ae202af2ceb4667a3a492588ee8e9af93458beb046b2a01cf6bf893b"
+        "cb360ef4723075251c83c5db06aaf74b2f4c74a1bedf0769a5eaf772701e6c2e5cdad39fd63844e96d34aaa6bda3695ff0d64cc18bed1e"
+        "fe245ae917f3e690206e31df58af16e80ebd04d1b00ddedc516792958778bdd97a4e514599"
+    ),
+}
+
+
+def records():
+    joint, device, binding = secret("joint"), secret("device"), secret("binding")
+    keys = {"joint_key": compressed(times(joint, G)).hex(), "device_key": compressed(times(device, G)).hex()}
+    form = Format("metadata", "metadata", metadata_parts())
+    instruction = made_up("an instruction id")
+
+    def made(data=form.encode(), one_time=binding):
+        message = compressed(times(one_time, G)) + data + instruction
+        user_sig, checksum = joint_sign(joint, message), hashlib.sha256(made_up("share")).digest()
+        device_sig = sign(device, user_sig[:32] + checksum)
+        return [message, user_sig[:32], user_sig[32:], checksum, device_sig, sign(one_time, device_sig)]
+
+    def case(name, record, reason=None, **other):
+        these = {**keys, **other}
+        verdict = record_verdict(bytes.fromhex(these["joint_key"]), bytes.fromhex(these["device_key"]), record)
+        assert verdict == reason, (name, verdict, reason)
+        return ok(name, "record", record, **these) if reason is None else reject(name, "record", record, reason, **these)
+
+    parts = made()
+    whole = b"".join(parts)
+
+    def flipped(at, bit=1):
+        return bytes(byte ^ bit if place == at % len(whole) else byte for place, byte in enumerate(whole))
+
+    def with_part(place, data):
+        return b"".join(data if at == place else part for at, part in enumerate(parts))
+
+    elsewhere = {name: MADE_ELSEWHERE[name] for name in ("joint_key", "device_key")}
+    first = form.encode(metadata_parts(sequence=uint(0), previous=bstr(CREDENTIAL)))
+    write("record/valid.json", "Records of profile 1, and the two keys that they are verified under", [
+        case("typical", whole),
+        case("first", b"".join(made(first))),
+        case("another-one-time-key", b"".join(made(one_time=secret("another binding")))),
+        case("made-by-device-and-provider", bytes.fromhex(MADE_ELSEWHERE["hex"]), **elsewhere),
+    ])
+    write("record/binding.json", "The one-time key did not sign the device's signature", [
+        case("signature", flipped(-1), "binding"),
+        case("other-key", whole.replace(parts[0][:33], compressed(times(secret("another binding"), G))), "binding"),
+        case("other-device-signature", with_part(4, sign(device, b"another")), "binding"),
+    ])
+    other_sig = sign(device, b"another")
+    write("record/device.json", "The device did not sign this user signature with this checksum", [
+        case("checksum", flipped(-129), "device"),
+        case("c", flipped(-193), "device"),
+        case("signature", b"".join(parts[:4] + [other_sig, sign(binding, other_sig)]), "device"),
+        case("other-key", whole, "device", device_key=compressed(times(secret("another device"), G)).hex()),
+    ])
+    write("record/joint.json", "The joint key did not sign this message", [
+        case("z", flipped(-161), "joint"),
+        case("metadata", flipped(33 + 20), "joint"),
+        case("instruction", flipped(len(parts[0]) - 1), "joint"),
+        case("other-key", whole, "joint", joint_key=compressed(times(secret("another joint"), G)).hex()),
+    ])
+    write("record/parse.json", "Parts that are no point and no number of the group", [
+        case("one-time-key", whole[:1] + b"\xff" * 32 + whole[33:], "parse"),
+        case("one-time-key-sign", b"\4" + whole[1:], "parse"),
+        case("z-is-the-order", with_part(2, N.to_bytes(32, "big")), "parse"),
+        case("device-r-is-zero", with_part(4, bytes(32) + parts[4][32:]), "parse"),
+        case("device-s-is-the-order", with_part(4, parts[4][:32] + N.to_bytes(32, "big")), "parse"),
+        case("binding-s-is-zero", with_part(5, parts[5][:32] + bytes(32)), "parse"),
+    ])
+    write("record/length.json", "Too short to hold its parts", [
+        case("empty", b"", "length"),
+        case("signatures-alone", whole[-224:], "length"),
+    ])
 
 
 # ------------------------------------------------------------------------------------------- opening
@@ -1137,6 +1274,7 @@ def index_keys():
 def main():
     instructions()
     metadata()
+    records()
     openings()
     provider_entries()
     entries()

@@ -11,8 +11,12 @@ use scal3::metadata::{challenge, operation_hash, previous};
 use scal3::opening::OpeningError;
 use scal3::outcome::Outcome;
 use scal3::policy::InForce;
+use scal3::record::Record;
 use scal3::status::StatusChange;
-use scal3::{AnyOpening, Credential, Document, Entry, Genesis, Hash, IssuingKey, Kind, Metadata, authenticator};
+use scal3::transcript::{Failed, verify_textbook};
+use scal3::{
+    AnyOpening, Credential, Document, Entry, Genesis, Hash, IssuingKey, Kind, Metadata, Profile, authenticator,
+};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -71,6 +75,17 @@ fn judge(case: &Value) -> Result<(), String> {
             assert_eq!(metadata.to_bytes(), input);
             let operation = operation_hash(&input, &hash(case, "instruction_id"));
             assert_eq!(operation, hash(case, "operation_hash"));
+        }
+        "record" => {
+            let input = input(case);
+            let (joint, device) = (bytes(case, "joint_key"), bytes(case, "device_key"));
+            verify_textbook(&joint, &device, &input).map_err(|failed| match failed {
+                Failed::Length => "length".to_owned(),
+                Failed::Parse(_) => "parse".to_owned(),
+                Failed::Broken(broken) => broken.to_string(),
+            })?;
+            let record = Record::parse(Profile::EcSdsa, &input).expect("a record");
+            assert_eq!(record.to_bytes(), input);
         }
         "previous" => {
             let sequence = case["sequence"].as_u64().unwrap();
