@@ -197,7 +197,7 @@ async fn what_does_not_say_what_it_must_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_challenge_is_answered_once_whatever_the_first_answer_was() {
+async fn r1_04_a_challenge_is_answered_once_whatever_the_first_answer_was() {
     let house = House::new(Rig::new());
     let authority = house.open().await;
     let mut device = Device::<Profile1>::enrol(&authority, "12345").await;
@@ -241,7 +241,7 @@ async fn of_64_answers_to_one_challenge_one_wins_and_the_others_get_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_guesses_at_once_five_are_looked_at() {
+async fn r3_10_of_many_guesses_at_once_five_are_looked_at() {
     let mut house = House::new(Rig::new());
     house.settings.challenges.per_credential = 100;
     let authority = house.open().await;
@@ -443,7 +443,7 @@ async fn a_lost_device_is_succeeded_by_a_logged_recovery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_device_brings_is_checked_before_anything_is_issued() {
+async fn r3_06_what_a_device_brings_is_checked_before_anything_is_issued() {
     let house = House::new(Rig::new());
     let authority = house.open().await;
     let device = Device::<Profile1>::enrol(&authority, "12345").await;

@@ -146,7 +146,7 @@ fn payment(cents: u64) -> Document {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_enrols_authorises_and_sees_everything() {
+async fn r3_01_a_person_enrols_authorises_and_sees_everything() {
     for profile in [Profile::EcSdsa, Profile::Transcript] {
         let folder = tempfile::tempdir().expect("folder");
         let server = Server::start(&folder).await;
@@ -178,7 +178,7 @@ async fn a_person_enrols_authorises_and_sees_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_pin_is_counted_told_and_seen() {
+async fn r0_08_a_wrong_pin_is_counted_told_and_seen() {
     let folder = tempfile::tempdir().expect("folder");
     let server = Server::start(&folder).await;
     let mut anna = server.subscriber(&folder);

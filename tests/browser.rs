@@ -199,7 +199,7 @@ fn payment() -> Document {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r2_g_a_real_browser_enrols_and_authorises() {
+async fn r0_06_a_real_browser_enrols_and_authorises() {
     let Some(browser) = Browser::start().await else { return };
     let origin = page();
     let folder = tempfile::tempdir().expect("folder");

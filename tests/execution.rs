@@ -418,7 +418,7 @@ async fn without_its_witness_nothing_is_executed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http_the_answer_has_the_outcome_and_its_owner_may_ask_again() {
+async fn r0_09_over_http_the_answer_has_the_outcome_and_its_owner_may_ask_again() {
     let house = House::new(Rig::new());
     let authority = signing(&house, house.open().await);
     let config = Config { data: house.rig.beside("data"), ..Config::default() };

@@ -174,7 +174,7 @@ fn payment(cents: u64) -> Document {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r2_g_a_passkey_and_a_pin_authorise_over_http() {
+async fn r0_18_a_passkey_and_a_pin_authorise_over_http() {
     let server = Server::start(Some(rules())).await;
     let invitation = server.invite().await;
     let mut anna = server.subscriber("anna", Browser::new(&invitation, |_| {}));
@@ -263,7 +263,7 @@ async fn another_passkey_authorises_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r2_f_registrations_that_break_a_rule_enrol_nobody() {
+async fn r0_13_registrations_that_break_a_rule_enrol_nobody() {
     let server = Server::start(Some(rules())).await;
     let invitation = server.invite().await;
     let other = Browser::new(&invitation, |_| {}).registration;

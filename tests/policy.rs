@@ -5,6 +5,7 @@ mod process;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use client::watch::{Own, What};
 use client::{Error, Profile, Value, instruction};
 use process::people::{Site, pin};
 use process::{Served, json, solelog};
@@ -50,6 +51,18 @@ async fn r0_03_deny_gives_no_challenge() {
     // It was logged, once for all that was asked in a row, and the person can read it.
     assert_eq!(anna.watch().await.expect("watched").findings, []);
     anna.authorise(&pay(2), &pin()).await.expect("and nobody is locked out");
+    let watch = anna.watch().await.expect("watched");
+    let blocked = |own: &Own| match &own.what {
+        What::Outcome { name, reason, .. } if name == "blocked" => reason.clone(),
+        _ => None,
+    };
+    assert_eq!(watch.entries.iter().find_map(blocked).as_deref(), Some("no-authenticator"));
+    let begun = |own: &&Own| matches!(&own.what, What::Event { name, .. } if name == "attempt.started");
+    assert_eq!(
+        watch.entries.iter().filter(begun).count(),
+        3,
+        "one for each that was authorised, and none for the others"
+    );
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn a_policy_is_read_before_it_can_lock_a_log_for_ever() {
 
 /// A provider that asks nobody before it answers its people gains nothing: the log itself judges what it is sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn r0_06_whatever_an_engine_answered_the_log_judges_again() {
+async fn r0_07_whatever_an_engine_answered_the_log_judges_again() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("policy.json");
     std::fs::write(&file, POLICY).expect("written");

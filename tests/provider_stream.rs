@@ -114,7 +114,7 @@ async fn an_erased_event_leaves_its_place_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attempts_that_are_sent_are_counted_like_those_written_here() {
+async fn r0_12_attempts_that_are_sent_are_counted_like_those_written_here() {
     let rig = Rig::new();
     let engine = rig.start().await;
     let ada = active(&engine, &rig, "Ada").await;

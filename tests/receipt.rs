@@ -45,7 +45,7 @@ fn respell(receipt: &mut Receipt, change: impl FnOnce(&mut Opening)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_good_receipt_is_an_authorisation_and_says_what_it_cannot_show() {
+async fn r3_05_a_good_receipt_is_an_authorisation_and_says_what_it_cannot_show() {
     let (_log, receipt, trust) = good().await;
     let report = verify(&receipt, &trust);
     assert_eq!(report.verdict, Verdict::Authorised, "{report:#?}");

@@ -165,7 +165,7 @@ fn eventually<T>(mut look: impl FnMut() -> T, enough: impl Fn(&T) -> bool) -> T 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_enrols_authorises_watches_and_stops() {
+async fn r3_02_a_person_enrols_authorises_watches_and_stops() {
     let mut site = Site::open();
     site.types(2, "anna", "authorise hello --yes --pin-file {pin}");
     site.types(2, "anna", "watch");

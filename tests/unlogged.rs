@@ -5,7 +5,7 @@
 //! Where a new compiler says it otherwise: `TRYBUILD=overwrite cargo test --test unlogged`, and read what has changed.
 
 #[test]
-fn what_is_not_published_is_not_executed() {
+fn r3_03_what_is_not_published_is_not_executed() {
     let programs = trybuild::TestCases::new();
     for refused in ["by_hand", "cloned", "asked_for", "twice", "early"] {
         programs.compile_fail(format!("tests/unlogged/{refused}.rs"));

@@ -36,7 +36,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn each_crate_uses_only_what_its_wall_allows() {
+fn r2_07_each_crate_uses_only_what_its_wall_allows() {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
         .current_dir(root())

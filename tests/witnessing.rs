@@ -93,7 +93,7 @@ async fn three(rig: &Rig) -> Vec<Running> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_is_published_when_two_of_three_have_cosigned() {
+async fn r3_04_a_checkpoint_is_published_when_two_of_three_have_cosigned() {
     let rig = Rig::new();
     rig.create();
     let mut witnesses = three(&rig).await;

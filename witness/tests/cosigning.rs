@@ -36,7 +36,7 @@ fn with_keys(dir: &std::path::Path, kinds: &[KeyKind], logs: &[TrustedLog]) -> S
 }
 
 #[test]
-fn each_key_has_its_line_in_one_answer() {
+fn r0_16_each_key_has_its_line_in_one_answer() {
     let log = Log::new();
     for kinds in [&[KeyKind::Ed25519, KeyKind::MlDsa44][..], &[KeyKind::MlDsa44], &[KeyKind::Ed25519]] {
         let dir = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ fn run(dir: &Path, args: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn a_file_proves_what_is_in_it_and_nothing_to_who_trusts_another_log() {
+fn r3_11_a_file_proves_what_is_in_it_and_nothing_to_who_trusts_another_log() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
     write("trust", format!("log {}\nquorum none\n", signer(1).vkey()).as_bytes());

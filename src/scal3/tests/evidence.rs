@@ -86,7 +86,7 @@ fn all() -> Vec<(Kind, Enrolled, Vec<u8>)> {
 }
 
 #[test]
-fn r0_14_evidence_of_every_kind_verifies_and_tells_what_it_shows() {
+fn r0_20_evidence_of_every_kind_verifies_and_tells_what_it_shows() {
     for (kind, enrolled, blob) in all() {
         let claims = judge(kind, &bound(), &enrolled, &blob).unwrap_or_else(|reason| panic!("{kind:?}: {reason}"));
         assert_eq!((claims.kind, claims.participant, claims.authenticator), (kind, bound().participant, enrolled.id()));
@@ -180,7 +180,7 @@ fn r0_02_what_a_passkey_did_not_do_is_refused() {
 }
 
 #[test]
-fn r0_g4_a_counter_that_goes_back_is_told_and_none_at_all_is_fine() {
+fn r0_g2_a_counter_that_goes_back_is_told_and_none_at_all_is_fine() {
     let bound = bound();
     let suspected = |count: u32, last: Option<u64>| {
         let passkey = Passkey { count, ..passkey() };

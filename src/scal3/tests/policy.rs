@@ -330,8 +330,42 @@ fn r0_11_somebodys_word_alone_is_never_enough_where_much_is_at_stake() {
     assert!(policy.decide(&payment(&fields, &[ANNA]), &[&key]).is_ok());
 }
 
+/// Keys of which a second one exists may be taken out only with a key in hardware whose person was verified there and then.
 #[test]
-fn r0_19_only_a_rule_that_names_it_lets_anybody_change_the_policy() {
+fn r0_19_an_export_of_keys_takes_hardware_that_verified_its_person() {
+    let policy = read(
+        r#"{"version":1,"rules":[{"when":{"class":"key.export"},"high":true,
+            "need":{"kind":"webauthn","uv":true,"device_bound":true,"attested":["packed:root"]}}]}"#,
+    );
+    let export = Operation { class: "key.export", ..payment(&[], &[ANNA]) };
+    let good = || shown(Kind::WebAuthn, ANNA, 1);
+    let verdict = |claims: &[Claims]| policy.judge(&export, claims, NOW_MS).map(|_| ());
+    assert_eq!(verdict(&[good()]), Ok(()));
+    assert_eq!(verdict(&[]), NOT_MET);
+    assert_eq!(verdict(&[shown(Kind::Otp, ANNA, 1)]), NOT_MET);
+    assert_eq!(verdict(&[Claims { user_verified: false, ..good() }]), NOT_MET);
+    assert_eq!(verdict(&[Claims { device_bound: false, ..good() }]), NOT_MET);
+    assert_eq!(verdict(&[Claims { attestation: "none".into(), ..good() }]), NOT_MET);
+    let synced = enrolled(ANNA, passkey(true, Attachment::CrossPlatform));
+    let hardware = enrolled(ANNA, passkey(false, Attachment::CrossPlatform));
+    assert_eq!(policy.decide(&export, &[&synced]), Err(Denial::Authenticator { rule: 0 }), "before the challenge");
+    assert!(policy.decide(&export, &[&hardware]).is_ok());
+}
+
+/// Where much is at stake, only a key that can't have left its device, of a model that somebody vouches for, says who it was.
+#[test]
+fn r0_g2_a_synced_or_unattested_key_is_refused_where_much_is_at_stake() {
+    let rule = r#"{"version":1,"rules":[{"when":{},"high":true,"need":{"kind":"webauthn"}}]}"#;
+    let good = || shown(Kind::WebAuthn, ANNA, 1);
+    assert_eq!(judge(rule, &[good()]), Ok(()));
+    assert_eq!(judge(rule, &[Claims { device_bound: false, ..good() }]), NOT_MET);
+    assert_eq!(judge(rule, &[Claims { attestation: "none".into(), ..good() }]), NOT_MET);
+    let modest = rule.replace("true", "false");
+    assert_eq!(judge(&modest, &[Claims { device_bound: false, ..good() }]), Ok(()), "a policy may ask for less");
+}
+
+#[test]
+fn r4_19_only_a_rule_that_names_it_lets_anybody_change_the_policy() {
     let change = |document: &str, subscriber: &'static Hash| {
         let operation = Operation { class: "policy.change", subscriber, ..payment(&[], &[ANNA]) };
         InForce::read(document.as_bytes()).policy().unwrap().judge(&operation, &[], NOW_MS).map(|_| ())
@@ -446,7 +480,7 @@ fn r4_03_signers_are_those_of_the_session_and_nobody_else() {
 }
 
 #[test]
-fn r0_05_decide_says_what_judge_will_want() {
+fn r0_07_decide_says_what_judge_will_want() {
     let fields = amount(1_000_001);
     let policy = read(HIGH_VALUE);
     let signers = [ANNA];

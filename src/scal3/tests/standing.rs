@@ -271,7 +271,7 @@ fn r0_13_an_authenticator_is_added_by_its_persons_record_alone() {
 }
 
 #[test]
-fn r0_18_a_key_has_one_purpose_and_one_person() {
+fn r0_13_a_key_has_one_purpose_and_one_person() {
     let (mut log, person, passkey) = log_with_passkey();
     let mut login = passkey.clone();
     login.claims.purpose = Purpose::Login;

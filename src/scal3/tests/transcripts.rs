@@ -30,7 +30,7 @@ fn verdict(case: &Value) -> String {
 }
 
 #[test]
-fn transcripts_get_the_strict_verdict() {
+fn r3_12_transcripts_get_the_strict_verdict() {
     let Some(file) = json("scal3/transcripts.json") else {
         return;
     };
@@ -65,7 +65,7 @@ fn unused_bytes_of_the_verifier_are_not_read() {
 }
 
 #[test]
-fn textbook_records_verify_and_no_bit_of_them_may_change() {
+fn r3_09_textbook_records_verify_and_no_bit_of_them_may_change() {
     let Some(file) = json("scal3/ecsdsa-records.json") else {
         return;
     };

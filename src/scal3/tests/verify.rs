@@ -155,7 +155,7 @@ const SIGNED_FAULTS: &[Row] = &[
 const T: u64 = log::START_MS + 1000;
 
 #[test]
-fn each_fault_is_named_by_the_check_that_finds_it() {
+fn r3_07_each_fault_is_named_by_the_check_that_finds_it() {
     for profile in PROFILES {
         let person = Person::new("ann", profile);
         let log = log_of(&person);
@@ -404,7 +404,7 @@ fn a_record_of_another_profile_is_refused_though_its_signatures_would_hold() {
 
 /// Alterations by somebody without any key, by the offset from the end of a record of profile 1.
 #[test]
-fn one_bit_of_a_record_breaks_the_signature_over_it() {
+fn r0_g4_one_bit_of_a_record_breaks_the_signature_over_it() {
     let person = Person::new("ann", Profile::EcSdsa);
     let log = log_of(&person);
     let checks: [(&str, Spoil, &str); 6] = [

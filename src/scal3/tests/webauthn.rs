@@ -90,7 +90,7 @@ fn r0_06_what_a_browser_signed_verifies_and_other_algorithms_are_unsupported() {
 
 /// Seven things that are not what was signed, and why each is refused.
 #[test]
-fn r0_02_every_mutation_of_an_assertion_is_refused_for_what_it_is() {
+fn r2_06_every_mutation_of_an_assertion_is_refused_for_what_it_is() {
     let Some(file) = json("webauthn/chromium156-transaction-assertions.json") else {
         return;
     };
@@ -267,7 +267,7 @@ fn assertions_of_the_specification_are_judged_as_published() {
 }
 
 #[test]
-fn r2_03_an_assertion_is_the_published_varsig() {
+fn r2_02_an_assertion_is_the_published_varsig() {
     let Some(file) = json("webauthn/chromium156-transaction-assertions.json") else {
         return;
     };

@@ -192,6 +192,56 @@ fn a_record_is_made_and_is_textbook_ec_sdsa() {
     }
 }
 
+/// The fifteen steps of the authentication, in their order: what each takes, the one before has made. That none can be left
+/// out or taken twice is in the types; that a step made the right bytes is here.
+#[test]
+fn r3_08_the_fifteen_steps_make_a_record_in_their_order() {
+    let mut world = World::new();
+    let share = world.open().unwrap();
+    let mask = world.secret.mask(&Pin::new("12345"));
+    // 1. The provider commits. 2. The challenge, which names the commitments.
+    let commitment = seed().commitment::<P>();
+    let session = Session::new(&CREDENTIAL, &RANDOM, &commitment);
+    let other = NonceSeed::from_bytes([0x45; 32]).commitment::<P>();
+    assert_ne!(session.challenge(), Session::new(&CREDENTIAL, &RANDOM, &other).challenge());
+    // 3. The subscriber commits. 4. The binding key pair. Both before anything is signed, and used up by it.
+    let committed = Idle::unlock(&world.enrolment, &mask).unwrap().commit(&mut world.rng);
+    // 5. The message. 6. The user's FROST share. 7. Its checksum.
+    let to_sign = committed.prepare(&session, &operation(), &world.kem.public_key(), &mut world.rng).unwrap();
+    let (c, checksum) = (to_sign.message()[..32].to_vec(), to_sign.message()[32..].to_vec());
+    // 8. The device signs c and checksum.
+    let device_sig = sign(&world.device, to_sign.message());
+    // 9. The binding signature. 10. The one-time key is gone with `to_sign`. 11. The response.
+    let pass = to_sign.finish(&device_sig).unwrap().to_bytes();
+    let mut rest = &pass[..];
+    let [commitments, device, binding_key, binding_sig, sealed, check] =
+        [66, 64, 33, 64, 81, 32].map(|length| rest.split_off(..length).unwrap());
+    assert!(rest.is_empty());
+    assert_eq!((device, check), (&device_sig[..], &checksum[..]));
+    assert_eq!((commitments.len(), sealed.len()), (66, 81));
+    let keys = world.keys();
+    // 12. The provider validates. 13. It signs with its own share. 14. It aggregates.
+    let checked = Pass::parse(&pass).unwrap().check(&keys, &session, &operation()).unwrap();
+    let agreed = world.kem.agree(checked.encapsulated()).unwrap();
+    let record = checked.complete(seed().take(), &share, &agreed).unwrap();
+    // 15. The record: binding_vk, metadata, instruction, c, z, checksum, device_sig, binding_sig.
+    let z = &record.as_bytes()[33 + metadata().to_bytes().len() + 64..][..32];
+    let whole =
+        [binding_key, &metadata().to_bytes(), &INSTRUCTION.0, &c, z, &checksum, &device_sig, binding_sig].concat();
+    assert_eq!(record.as_bytes(), whole);
+    scal3::transcript::verify_textbook(&keys.joint, &keys.device, record.as_bytes()).unwrap();
+    // A script in another language, which shares no code with this, gives these very bytes its verdict.
+    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/vectors/record/valid.json"));
+    let file: serde_json::Value = serde_json::from_str(&file.unwrap()).unwrap();
+    let case =
+        file["cases"].as_array().unwrap().iter().find(|case| case["id"] == "made-by-device-and-provider").unwrap();
+    for (name, made) in [("joint_key", &keys.joint[..]), ("device_key", &keys.device), ("hex", record.as_bytes())] {
+        assert_eq!(case[name], hex::encode(made), "{name}");
+    }
+    // The user's share alone is no signature: what was aggregated is another number.
+    assert_ne!(Sha256::digest(z)[..], checksum[..]);
+}
+
 #[test]
 fn every_enrolment_of_many_makes_records() {
     for seed in 2..10 {

@@ -261,3 +261,49 @@ async fn a_token_that_opens_nothing_is_told_so() {
     );
     assert_eq!(first["reason"], "its opening was erased");
 }
+
+/// A person's trail, by the command: what does not fit decides the exit code, and stops nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_trail_is_written_also_when_something_does_not_fit() {
+    let temp = tempfile::tempdir().unwrap();
+    let site = Site::open().await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    site.log.lock().unwrap().now_ms = now.as_millis() as u64;
+    let path = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let vkey = site.log.lock().unwrap().signer.vkey().to_string();
+    std::fs::write(path("trust"), format!("log {vkey}\nquorum none\n")).unwrap();
+    std::fs::write(path("invitation"), serde_json::to_vec(&site.invite(None).await).unwrap()).unwrap();
+    std::fs::write(path("pin"), "12345\n").unwrap();
+    let sole = async |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sole"));
+        command.args(arguments).args(["--json", "--home", &path("anna")]);
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
+        (run.status.code(), said)
+    };
+    let (trust, invitation, pin) = (path("trust"), path("invitation"), path("pin"));
+    let enrol =
+        ["enrol", "--url", &site.url, "--policy", &trust, "--invitation", &invitation, "--pin-file", &pin, "--yes"];
+    assert_eq!(sole(&enrol).await.0, Some(0));
+    assert_eq!(sole(&["authorise", "a note of mine", "--pin-file", &pin, "--yes"]).await.0, Some(0));
+
+    let (good, bad) = (path("good"), path("bad"));
+    let (code, said) = sole(&["audit", "export", "--out", &good]).await;
+    assert_eq!((code, &said["findings"]), (Some(0), &json!(0)));
+    let honest = trail(Path::new(&good));
+    assert!(!honest.to_string().contains("a note of mine"));
+    let issued = entries(&honest).iter().find(|entry| entry["class"] == "issued").unwrap()["index"].clone();
+
+    site.lie("receipt", move |answer| {
+        if answer["proof"].as_str().unwrap().contains(&format!("\nindex {issued}\n")) {
+            answer["opening"] = json!("AA==");
+        }
+    });
+    let (code, said) = sole(&["audit", "export", "--out", &bad]).await;
+    assert_eq!((code, &said["findings"]), (Some(1), &json!(1)));
+    let lied = trail(Path::new(&bad));
+    assert_eq!(lied["findings"][0]["fault"], "has a receipt that does not hold: opening");
+    assert_eq!(entries(&lied).len() + 1, entries(&honest).len());
+    let kept = entries(&lied).iter().find(|entry| entry["class"] == "note").unwrap();
+    assert_eq!(verify::verify(&receipt(Path::new(&bad), kept), &site.trust().policy).verdict, Verdict::Authorised);
+}

@@ -33,7 +33,7 @@ fn b64(bytes: &[u8; 32]) -> Value {
 }
 
 #[tokio::test]
-async fn no_pass_leaves_the_device_for_an_intent_that_lies() {
+async fn r0_05_no_pass_leaves_the_device_for_an_intent_that_lies() {
     let (site, temp) = (Site::open().await, tempfile::tempdir().unwrap());
     let mut anna = enrolled(&site, &temp).await;
     let other = || Value::from(OTHER.to_hex());
