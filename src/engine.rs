@@ -460,6 +460,18 @@ impl Engine {
         Ok(self.shared.ledger.authenticators(subject)?)
     }
 
+    /// By what browsers find a passkey again, where that is known.
+    pub fn registered(&self, authenticator: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(index) = self.shared.ledger.index_at(&Key::Registered(*authenticator))? else { return Ok(None) };
+        let (entry, _) = self.shared.committed_entry(index)?;
+        let Shown::Open(opening) = self.shared.openings.show(index, &entry)? else { return Ok(None) };
+        let event = OtherOpening::parse(&opening).ok().and_then(|opening| Event::from_body(opening.body).ok());
+        Ok(match event.map(|event| event.detail) {
+            Some(Detail::Bytes(said)) => said.get(32..).map(<[u8]>::to_vec),
+            _ => None,
+        })
+    }
+
     /// The keys in force after the newest committed round.
     pub fn keys(&self) -> Result<Keys, ReadError> {
         Ok(self.shared.standing.keys(&*self.shared.ledger)?)

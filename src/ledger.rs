@@ -65,6 +65,8 @@ pub enum Key {
     Authenticators(Hash),
     /// The key of an authenticator, by its [`key_name`]; its value is the index of the entry that added it.
     AuthenticatorKey(Hash),
+    /// An authenticator that browsers find by a name of its own; its value is the index of the event that has the name.
+    Registered(Hash),
     /// The device key of a credential, by its [`key_name`]. That it is there is all that its value says.
     Device(Hash),
     /// What is left of somebody's authenticators where something was erased that may have been about them; its value is
@@ -96,6 +98,7 @@ impl Key {
             Key::Policies => b"l".to_vec(),
             Key::Authenticators(hash) => [&b"u"[..], &hash.0].concat(),
             Key::AuthenticatorKey(hash) => [&b"y"[..], &hash.0].concat(),
+            Key::Registered(hash) => [&b"w"[..], &hash.0].concat(),
             Key::Device(hash) => [&b"v"[..], &hash.0].concat(),
             Key::AuthenticatorsResidue(hash) => [&b"t"[..], &hash.0].concat(),
         }

@@ -80,6 +80,31 @@ fn a_policy_is_read_before_it_can_lock_a_log_for_ever() {
     assert_eq!(explain("payment", "amount=5")["rule"], serde_json::Value::Null);
     assert_eq!(explain("gift", "to=Bram")["rule"], 1);
 
+    let linted = json(&solelog(&["policy", "lint", path, "--json"]));
+    assert!(linted["warnings"][0].as_str().is_some_and(|note| note.contains("for ever")), "{linted}");
+    let open = folder.path().join("open.json");
+    std::fs::write(&open, POLICY.replace("[\n", "[{\"when\":{\"class\":\"policy.change\"}},\n")).expect("written");
+    assert_eq!(
+        json(&solelog(&["policy", "lint", open.to_str().expect("text"), "--json"]))["warnings"],
+        serde_json::json!([])
+    );
+
+    let cases = folder.path().join("cases.json");
+    let good = serde_json::json!([
+        {"class": "payment", "fields": {"amount": 10_001}, "expect": "evidence", "rule": 0},
+        {"class": "payment", "fields": {"amount": 5}, "expect": "two-factors"},
+        {"class": "payment", "expect": "missing-field"},
+        {"class": "gift", "expect": "denied", "rule": 1},
+        {"class": "policy.change", "expect": "no-rule"},
+    ]);
+    std::fs::write(&cases, good.to_string()).expect("written");
+    let test = ["policy", "test", path, cases.to_str().expect("text")];
+    assert_eq!(json(&solelog(&[&test[..], &["--json"]].concat()))["cases"], 5);
+    std::fs::write(&cases, good.to_string().replace("two-factors", "denied")).expect("written");
+    let run = Command::new(env!("CARGO_BIN_EXE_solelog")).args(test).output().expect("it runs");
+    assert_eq!(run.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("case 1 (payment)"), "{run:?}");
+
     std::fs::write(&file, POLICY.replace("deny", "denies")).expect("written");
     let refused = |arguments: &[&str]| {
         let run = Command::new(env!("CARGO_BIN_EXE_solelog")).args(arguments).output().expect("it runs");

@@ -19,13 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scal3::attempts::Attempt;
+use scal3::authenticators::Authenticators;
 use scal3::credential::Credential;
+use scal3::evidence::Kind;
 use scal3::index_key::{Stream, StreamKey};
 use scal3::instruction::CLASS_ACTIVATE;
-use scal3::metadata::MetadataError;
-use scal3::opening::Opening;
+use scal3::metadata::{MetadataError, operation_hash};
+use scal3::opening::{Evidence, Opening};
 use scal3::state::CredentialState;
-use scal3::verify::MetadataRefusal;
+use scal3::verify::{EvidenceRefusal, Intended, MetadataRefusal, Rules};
 use scal3::{Hash, Metadata, Profile as RecordProfile};
 use threshold::{
     Checked, CompleteError, Enrolling, Enrolment, Fault, Keys, NonceSeed, OpenError, Operation, Pass, PassError,
@@ -55,10 +57,23 @@ pub struct Answer {
     pub metadata: Vec<u8>,
     /// The pass.
     pub pass: Vec<u8>,
+    /// Evidence besides the two factors.
+    pub evidence: Vec<Given>,
     /// How far the record is waited for.
     pub until: Until,
     /// Where it came from.
     pub source: IpAddr,
+}
+
+/// A piece of evidence as the device gives it. Whose it is, the credential says.
+#[derive(Clone)]
+pub struct Given {
+    /// Its kind.
+    pub kind: String,
+    /// The authenticator that made it.
+    pub authenticator: Hash,
+    /// What it gave.
+    pub blob: Vec<u8>,
 }
 
 /// Why nothing was authorised.
@@ -79,6 +94,12 @@ pub enum AuthoriseError {
     /// The metadata is of another log, provider or class. Nothing was spent.
     #[error("metadata: another {0} than the intent's")]
     Elsewhere(&'static str),
+    /// The evidence is not what the policy asks for. Nothing was spent.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceRefusal),
+    /// Evidence that is the server's word for something that it has not seen. Nothing was spent.
+    #[error("evidence of this kind is the server's own word, and nobody gives it for him")]
+    Vouched,
     /// The pass is none. Nothing was spent.
     #[error(transparent)]
     Pass(#[from] PassError),
@@ -153,7 +174,7 @@ impl Authority {
         let kept = self.kept(&state).await.map_err(ours)?.ok_or(ProviderFault::NotKept)?;
         let credential = state.credential().clone();
         let until = answer.until;
-        let checked = self.public_checks::<P>(&opened, state, &kept, answer).await?;
+        let (checked, evidence) = self.public_checks::<P>(&opened, state, &kept, answer).await?;
 
         // Damaged answers are given back. Somebody who has the device, and makes them so, must not go on for ever.
         let damaged = Name::Damaged(id);
@@ -184,7 +205,7 @@ impl Authority {
             }
         };
         let shown = opened.presented.shown.clone();
-        let opening = Opening { profile: opened.profile, record, evidence: Vec::new(), shown }.to_bytes();
+        let opening = Opening { profile: opened.profile, record, evidence, shown }.to_bytes();
         match self.record(opening).await {
             Ok(appended) => {
                 drop(turn);
@@ -218,7 +239,7 @@ impl Authority {
         state: CredentialState,
         kept: &Kept,
         answer: Answer,
-    ) -> Result<Checked<P>, AuthoriseError> {
+    ) -> Result<(Checked<P>, Vec<Evidence>), AuthoriseError> {
         let names = [Name::source(answer.source), Name::Credential(opened.credential)];
         let own = kept.label_secret.stream_key(&state.credential().claims().enrolment_id, Stream::Own);
         let (authority, opened) = (self.clone(), Arc::clone(opened));
@@ -228,7 +249,10 @@ impl Authority {
             let operation = Operation::<P>::new(&answer.metadata, &opened.instruction_id)?;
             let claims = state.credential().claims();
             let keys = Keys { joint: claims.joint_key, device: claims.device_key, passkey: claims.passkey.as_ref() };
-            Ok(Pass::<P>::parse(&answer.pass)?.check(&keys, &opened.session, &operation)?)
+            let checked = Pass::<P>::parse(&answer.pass)?.check(&keys, &opened.session, &operation)?;
+            // Behind the device's signature: a stranger learns nothing about what somebody else has enrolled.
+            let evidence = authority.judge_evidence(&metadata, answer, &opened, &state)?;
+            Ok((checked, evidence))
         });
         let checked: Result<_, AuthoriseError> = checked.await;
         // An honest device can be late, or behind; it does not sign wrongly.
@@ -236,6 +260,35 @@ impl Authority {
             self.inner.strangers.refuse(&names, self.now())?;
         }
         checked
+    }
+
+    /// Whether the evidence is what the policy asks for now. The log judges it again, at the place of the record.
+    fn judge_evidence(
+        &self,
+        metadata: &Metadata,
+        answer: Answer,
+        opened: &Opened,
+        state: &CredentialState,
+    ) -> Result<Vec<Evidence>, AuthoriseError> {
+        // What is vouched for is this server's to say, when it has seen it. It has seen nothing.
+        if answer.evidence.iter().any(|item| Kind::new(&item.kind).is_some_and(Kind::is_vouched)) {
+            return Err(AuthoriseError::Vouched);
+        }
+        let engine = &self.inner.engine;
+        let subject = state.credential().claims().subject;
+        let own = engine.authenticators(&subject)?.unwrap_or_else(|| Authenticators::of(subject));
+        let policies = engine.policies()?;
+        let rules = Rules { policy: policies.in_force(), authenticators: &[&own] };
+        let intended = Intended {
+            metadata,
+            operation_hash: operation_hash(&answer.metadata, &opened.instruction_id),
+            instruction_id: opened.instruction_id,
+            fields: &opened.presented.shown.fields,
+        };
+        let item = |Given { kind, authenticator, blob }| Evidence { kind, participant: subject, authenticator, blob };
+        let evidence: Vec<Evidence> = answer.evidence.into_iter().map(item).collect();
+        intended.judge(&evidence, state, &rules, self.now())?;
+        Ok(evidence)
     }
 
     /// Whether the metadata says what the intent asked for, and what the log would take now.

@@ -13,13 +13,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use scal3::authenticator::Claims;
+use scal3::authenticator::{Claims, Purpose};
 use scal3::authenticators::Authenticators;
+use scal3::evidence::Kind;
 use scal3::instruction::{CLASS_ACTIVATE, InstructionError, Presented};
 use scal3::outcome::BLOCKED;
-use scal3::policy::{Denial, InForce, Operation};
+use scal3::policies::Policies;
+use scal3::policy::{Denial, Operation};
 use scal3::state::{CredentialState, Status};
 use scal3::{Hash, Profile as RecordProfile, request};
+use serde_json::Value;
 use threshold::{NonceSeed, Profile1, Profile2, Profile3, Session};
 
 use super::challenges::{FullError, Opened};
@@ -60,12 +63,25 @@ pub struct Intent {
     pub previous: Hash,
     /// The policy in force.
     pub policy: Hash,
+    /// The evidence that it asks for.
+    pub asked: Asked,
     /// The provider that issued the credential.
     pub provider: Hash,
     /// The head to look at: the published one, or the newest where none is published.
     pub head: SignedHead,
     /// The server's clock.
     pub time_ms: u64,
+}
+
+/// What evidence the policy asks for besides the two factors.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The rule, where it needs any: by its index, and what it needs, in the words of the document.
+    pub need: Option<(usize, Value)>,
+    /// The kinds of evidence that are needed or observed. Any other is refused.
+    pub kinds: Vec<Kind>,
+    /// The authenticators of this person that make those.
+    pub authenticators: Vec<(Hash, Claims)>,
 }
 
 /// Why there is no challenge.
@@ -142,9 +158,10 @@ impl Authority {
         }
         let policies = engine.policies()?;
         let own = engine.authenticators(&state.credential().claims().subject)?;
-        if let Err(denial) = decide(policies.in_force(), &state, &presented, own.as_ref()) {
-            return Err(self.blocked(&state, instruction_id, denial.code()).await?);
-        }
+        let asked = match decide(&policies, &state, &presented, own.as_ref()) {
+            Ok(asked) => asked,
+            Err(denial) => return Err(self.blocked(&state, instruction_id, denial.code()).await?),
+        };
         let opened = match self.inner.challenges.find(&credential, &instruction_id, &presented, self.now()) {
             Some(opened) => opened,
             None => self.open(&state, presented, instruction_id, instruction.len()).await?,
@@ -155,6 +172,7 @@ impl Authority {
             sequence: state.next_sequence(),
             previous: *state.previous(),
             policy: *policies.in_force().hash(),
+            asked,
             provider: state.credential().claims().provider,
             head: heads.published.unwrap_or(heads.integrated),
             time_ms: self.now(),
@@ -258,11 +276,11 @@ impl Authority {
 
 /// What the policy says before there is a challenge. It is asked again when the entry is made, and by whoever reads the log.
 fn decide(
-    policy: &InForce,
+    policies: &Policies,
     state: &CredentialState,
     presented: &Presented,
     own: Option<&Authenticators>,
-) -> Result<(), Denial> {
+) -> Result<Asked, Denial> {
     let claims = state.credential().claims();
     let operation = Operation {
         class: &presented.class,
@@ -275,7 +293,16 @@ fn decide(
         group: None,
     };
     let enrolled: Vec<&Claims> = own.into_iter().flat_map(Authenticators::active).collect();
-    policy.policy()?.decide(&operation, &enrolled).map(|_| ())
+    let needs = policies.in_force().policy()?.decide(&operation, &enrolled)?;
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| needs.asks_for(*kind)).collect();
+    let makes = |one: &&&Claims| one.purpose == Purpose::Sign && kinds.iter().any(|kind| one.about.makes(*kind));
+    let authenticators = enrolled.iter().filter(makes).map(|one| (one.id(), (*one).clone())).collect();
+    // The document says it in words that are defined already.
+    let need = needs.need().and(needs.rule).map(|(rule, _)| {
+        let mut document: Value = serde_json::from_slice(policies.document()).unwrap_or_default();
+        (rule, document["rules"][rule]["need"].take())
+    });
+    Ok(Asked { need, kinds, authenticators })
 }
 
 /// Why a credential may not authorise that now, if it may not.

@@ -5,6 +5,7 @@
 //! intent.rs      an instruction ─► may it be? ─► a challenge, or an outcome `blocked`
 //! authorise.rs   a pass ─► counted ─► both factors ─► a record, verified and logged
 //! execute.rs     a record ─► published? ─► what its class asks for, done and logged
+//! authenticators.rs  what a person has besides the two factors, added and revoked
 //! lifecycle.rs   suspended, resumed, revoked, recovered
 //! registration.rs  a passkey becomes one that this provider knows
 //!
@@ -19,6 +20,7 @@
 //! would, and the log verifies it as a stranger's. All that it knows of a person is in the log: credentials, attempts,
 //! outcomes, and, sealed, its half of the keys. So a restart finds everything but the open challenges, and those are void.
 
+pub mod authenticators;
 pub mod authorise;
 pub mod challenges;
 pub mod enrolment;

@@ -82,6 +82,8 @@ pub struct Made {
     pub issuing_key_file: Option<PathBuf>,
     /// How many witnesses there are, if the log has any.
     pub witnesses: Option<usize>,
+    /// Whether a rule of its policy lets that policy be changed.
+    pub policy_can_change: bool,
 }
 
 impl Init {
@@ -93,9 +95,9 @@ impl Init {
             None => Signer::note(name, &*keyfile::seed()?),
         };
         let witness_policy = self.witness_policy.as_deref().map(read_policy).transpose()?;
-        let first_policy = match &self.policy {
-            Some(path) => policy::read(path)?.0,
-            None => POLICY.to_vec(),
+        let (first_policy, policy_can_change) = match &self.policy {
+            Some(path) => policy::read(path).map(|(document, policy)| (document, policy::can_change(&policy)))?,
+            None => (POLICY.to_vec(), false),
         };
         let mut issuing_keys = self.issuing_key.iter().map(|text| issuing_key(text)).collect::<Result<Vec<_>, _>>()?;
         let high_water = self.high_water.as_deref().map(absolute).transpose()?;
@@ -166,6 +168,7 @@ impl Init {
             issuing_keys,
             issuing_key_file: made,
             witnesses: witness_policy.map(|(_, p)| p.witnesses().len()),
+            policy_can_change,
         })
     }
 
@@ -192,6 +195,9 @@ impl Init {
                 "  witnesses  none: receipts prove what this log says, not that it says the same to everybody\n",
             );
         }
+        if !made.policy_can_change {
+            text.push_str(&format!("  policy     {}\n", policy::FOR_EVER));
+        }
         text.push_str(&format!("next\n  1  solelog config check --config {file}\n  2  solelog keys encrypt --config {file}\n  3  solelog token new --scope append --name backend-1 --config {file}\n  4  solelog serve --config {file}\n"));
         out.say(
             text,
@@ -199,6 +205,7 @@ impl Init {
                 "origin": self.origin, "vkey": made.vkey, "data": path_value(&made.data), "config": path_value(&made.config), "trust": path_value(&made.trust),
                 "issuing_keys": made.issuing_keys.iter().map(hex::encode).collect::<Vec<_>>(),
                 "issuing_key_file": made.issuing_key_file.as_deref().map(path_value), "witnesses": made.witnesses,
+                "policy_can_change": made.policy_can_change,
             }),
         )
     }

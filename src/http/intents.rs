@@ -5,6 +5,8 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use scal3::evidence::Kind;
+use scal3::limits::EVIDENCE_ITEMS_MAX;
 use serde::{Deserialize, Serialize};
 use tlog::TreeSize;
 use utoipa::ToSchema;
@@ -14,8 +16,8 @@ use super::listen::Peer;
 use super::problem::{Error, Problem};
 use super::records::{AppendAnswer, AppendQuery, Head};
 use super::{App, Params, base64, json};
-use crate::authority::authorise::Answer;
-use crate::authority::intent::{Intent, Who};
+use crate::authority::authorise::{Answer, Given};
+use crate::authority::intent::{Asked, Intent, Who};
 use crate::tokens::Scope;
 
 /// What somebody wants to authorise. Not printable (I-8).
@@ -52,12 +54,65 @@ pub(super) struct Opened {
     challenge: Challenge,
     /// What the record's metadata must say.
     metadata: Said,
-    /// The evidence that the policy asks for besides the two factors.
-    needs: Vec<String>,
+    /// The evidence that the policy needs besides the two factors: nothing, or one rule of it. A device that can't give any
+    /// goes on where nothing is needed, also where a rule would look at what there is.
+    needs: Vec<NeedAnswer>,
     /// The newest head, for the device to verify.
     head: Head,
     /// The server's clock, milliseconds since 1970.
     time_ms: u64,
+}
+
+/// What a rule needs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NeedAnswer {
+    /// The rule, by its place in the document.
+    rule: usize,
+    /// What it needs: `need` of schemas/policy.schema.json.
+    #[schema(value_type = Object)]
+    need: serde_json::Value,
+    /// The kinds of evidence that are taken: what is needed, and what is only observed. Any other is refused.
+    kinds: Vec<&'static str>,
+    /// The person's authenticators that make evidence of those kinds.
+    authenticators: Vec<AskedAuthenticator>,
+}
+
+/// An authenticator that makes evidence of a kind that is asked for.
+///
+/// What it signs for a piece of evidence is `H("solelog/evidence/v1", [kind, operation_hash, participant, authenticator])` in
+/// deterministic CBOR, and `operation_hash` is that of the metadata that the device writes, with the instruction's id. So the
+/// device computes it, and knows what it is for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AskedAuthenticator {
+    /// Its id, hex: `authenticator` of the challenge.
+    id: String,
+    /// Whose it is, hex: `participant` of the challenge.
+    participant: String,
+    /// The kinds of evidence that it makes, of those that are asked for.
+    kinds: Vec<&'static str>,
+    /// Its claims, base64: schemas/authenticator.cddl.
+    claims: String,
+}
+
+impl NeedAnswer {
+    fn of(Asked { need, kinds, authenticators }: Asked) -> Vec<NeedAnswer> {
+        let names = |kinds: &mut dyn Iterator<Item = &Kind>| kinds.map(|kind| kind.name()).collect();
+        let answer = |(rule, need)| NeedAnswer {
+            rule,
+            need,
+            kinds: names(&mut kinds.iter()),
+            authenticators: authenticators
+                .iter()
+                .map(|(id, claims)| AskedAuthenticator {
+                    id: id.to_hex(),
+                    participant: claims.participant.to_hex(),
+                    kinds: names(&mut kinds.iter().filter(|kind| claims.about.makes(**kind))),
+                    claims: base64(claims.to_bytes()),
+                })
+                .collect(),
+        };
+        need.into_iter().map(answer).collect()
+    }
 }
 
 /// The parts of a challenge. Base64.
@@ -132,7 +187,7 @@ pub(super) async fn open(
 }
 
 fn opened(app: &App, intent: Intent) -> Opened {
-    let Intent { opened, sequence, previous, policy, provider, head, time_ms } = intent;
+    let Intent { opened, sequence, previous, policy, asked, provider, head, time_ms } = intent;
     Opened {
         id: opened.session.challenge().to_hex(),
         instruction_id: opened.instruction_id.to_hex(),
@@ -150,7 +205,7 @@ fn opened(app: &App, intent: Intent) -> Opened {
             policy: policy.to_hex(),
             class: opened.presented.class.clone(),
         },
-        needs: Vec::new(),
+        needs: NeedAnswer::of(asked),
         head: Head {
             size: TreeSize::get(head.head.size),
             root: head.head.root.to_base64(),
@@ -168,10 +223,30 @@ pub(super) struct Authorise {
     metadata: String,
     /// The pass: 340 bytes in profile 1, 308 in profile 2, 276 and a varsig in profile 3.
     pass: String,
-    /// Evidence. This version takes none.
+    /// Evidence besides the two factors, of the kinds that the intent's answer names; at most 16 items.
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
-    evidence: Vec<serde_json::Value>,
+    evidence: Vec<EvidenceItem>,
+}
+
+/// A piece of evidence.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EvidenceItem {
+    /// Its kind.
+    #[schema(example = "webauthn")]
+    kind: String,
+    /// The authenticator that made it, hex.
+    authenticator: String,
+    /// What it gave, base64.
+    blob: String,
+}
+
+impl EvidenceItem {
+    fn read(self) -> Result<Given, Error> {
+        let EvidenceItem { kind, authenticator, blob } = self;
+        let (authenticator, blob) = (json::hash("authenticator", &authenticator)?, json::bytes("blob", &blob)?);
+        Ok(Given { kind, authenticator, blob })
+    }
 }
 
 /// What was authorised.
@@ -216,12 +291,13 @@ pub(super) async fn authorise(
     let challenge = json::hash("id", &id)?;
     let until = query?.0.until();
     let (Authorise { metadata, pass, evidence }, held) = json::read(&app, &headers, body).await?;
-    if !evidence.is_empty() {
-        return Err(Error::Parameter("evidence: the policy asks for none, and none is taken".to_owned()));
+    if evidence.len() > EVIDENCE_ITEMS_MAX {
+        return Err(Error::Parameter(format!("evidence: at most {EVIDENCE_ITEMS_MAX} items")));
     }
+    let evidence = evidence.into_iter().map(EvidenceItem::read).collect::<Result<_, _>>()?;
     let (metadata, pass) = (json::bytes("metadata", &metadata)?, json::bytes("pass", &pass)?);
     // In a task of its own: from its middle on it is counted, and must come to its verdict, whoever waits for it.
-    let answer = Answer { metadata, pass, until, source };
+    let answer = Answer { metadata, pass, evidence, until, source };
     let work = tokio::spawn(async move {
         let _held = held;
         authority.authorise_and_execute(challenge, answer).await

@@ -150,7 +150,7 @@ pub(super) async fn recover(
     Ok(changed(authority.recover(id, reason).await?))
 }
 
-async fn because(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Error> {
+pub(super) async fn because(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Error> {
     let (Because { reason }, _held) = json::read(app, headers, body).await?;
     short(reason)
 }
@@ -162,7 +162,7 @@ fn short(reason: String) -> Result<String, Error> {
     Ok(reason)
 }
 
-fn changed(appended: Appended) -> Response {
+pub(super) fn changed(appended: Appended) -> Response {
     (StatusCode::OK, Json(AppendAnswer::from(appended))).into_response()
 }
 

@@ -11,6 +11,7 @@
 //! on the state in the sequencer.
 
 mod auth;
+mod authenticators;
 mod body;
 mod credentials;
 mod docs;
@@ -176,6 +177,9 @@ impl App {
             .routes(routes!(lifecycle::resume))
             .routes(routes!(lifecycle::revoke))
             .routes(routes!(lifecycle::recover))
+            .routes(routes!(authenticators::options))
+            .routes(routes!(authenticators::add, authenticators::list))
+            .routes(routes!(authenticators::revoke))
             .routes(routes!(enrolments::begin))
             .routes(routes!(enrolments::complete))
             .routes(routes!(intents::open))

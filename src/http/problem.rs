@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use super::body::BodyError;
 use crate::authority::KeptReadError;
+use crate::authority::authenticators::OfferError;
 use crate::authority::authorise::AuthoriseError;
 use crate::authority::enrolment::EnrolError;
 use crate::authority::intent::IntentError;
@@ -135,6 +136,8 @@ kinds! {
         "Open a new intent.";
     PASS_REFUSED = "pass-refused", 422, "The answer fails a check that anybody can make",
         "See `code`; nothing was spent, and no attempt was counted.";
+    EVIDENCE_REFUSED = "evidence-refused", 422, "The evidence is not what the policy asks for",
+        "See `code`, and `needs` in the answer to the intent; nothing was spent, and no attempt was counted.";
     PASS_DAMAGED = "pass-damaged", 422, "The answer arrived damaged",
         "Open a new intent; the challenge is spent, and the attempt was given back.";
     SECOND_FACTOR = "second-factor", 403, "The second factor was wrong",
@@ -242,6 +245,8 @@ pub enum Error {
     Enrol(EnrolError),
     /// Opening an intent, or stopping a credential.
     Intent(IntentError),
+    /// Bringing, listing or revoking an authenticator.
+    Offer(OfferError),
     /// Authorising.
     Authorise(AuthoriseError),
     /// Executing.
@@ -269,6 +274,12 @@ impl From<EnrolError> for Error {
 impl From<IntentError> for Error {
     fn from(error: IntentError) -> Error {
         Error::Intent(error)
+    }
+}
+
+impl From<OfferError> for Error {
+    fn from(error: OfferError) -> Error {
+        Error::Offer(error)
     }
 }
 
@@ -337,6 +348,7 @@ impl Error {
             Error::ReadToken => Problem::of(&READ_REFUSED),
             Error::Enrol(error) => authority::enrol(error),
             Error::Intent(error) => authority::intent(error),
+            Error::Offer(error) => authority::offer(error),
             Error::Authorise(error) => authority::authorise(error),
             Error::Execute(error) => authority::execute(error),
             Error::NoSuchRoute => Problem::of(&NO_SUCH_ROUTE),

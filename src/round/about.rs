@@ -26,6 +26,9 @@ use crate::ledger::{Key, Lookup, write_index};
 use crate::store::view::ViewError;
 use crate::submission::{About, Allowance, AppendError, BodyRefusal, Collision, Said};
 
+/// The name of the event that says by which name browsers find an authenticator: its id, then that name.
+pub(crate) const REGISTERED: &str = "authenticator.registered";
+
 /// Why a credential is suspended that is out of attempts.
 const WRONG_TOO_OFTEN: &str = "the second factor was wrong too often";
 
@@ -54,7 +57,11 @@ impl Draft<'_> {
             }
             Said::Event { name, detail } => {
                 let event = Event { name, stream: Some(state.provider_place()), detail };
-                self.push_about(state, &stream, event.opening(draw.salt), draw.seal).map(|(placed, _)| placed)
+                let (placed, _) = self.push_about(state, &stream, event.opening(draw.salt), draw.seal)?;
+                if let Some(key) = told(&event) {
+                    self.set(key, write_index(placed.index));
+                }
+                Ok(placed)
             }
         }
     }
@@ -78,7 +85,7 @@ impl Draft<'_> {
         };
         let state = self.place(event, place, &entry)?;
         let challenge = told(event);
-        if let Some(key) = &challenge
+        if let Some(key @ Key::Challenge(_)) = &challenge
             && let Some(index) = self.index_at(key).or_stop()?
         {
             return Err(AppendError::ChallengeSpent(index).into());
@@ -228,6 +235,10 @@ pub(crate) fn told(event: &Event) -> Option<Key> {
     match Attempt::of(event) {
         Some((Attempt::Started, challenge)) => Some(Key::Challenge(challenge)),
         None if event.name == kept::EVENT && place.counter == 0 => Some(Key::Kept(place.credential)),
+        None if event.name == REGISTERED => match &event.detail {
+            Detail::Bytes(said) => Some(Key::Registered(Hash(*said.first_chunk()?))),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -25,7 +25,7 @@ use crate::credential::Credential;
 use crate::entry::Entry;
 use crate::evidence::{Kind, Reason};
 use crate::instruction::{
-    CLASS_ACTIVATE, CLASS_ADD, CLASS_ADD_AUTHENTICATOR, CLASS_POLICY, CLASS_REVOKE_AUTHENTICATOR, Shown, Value,
+    CLASS_ACTIVATE, CLASS_ADD, CLASS_ADD_AUTHENTICATOR, CLASS_POLICY, CLASS_REVOKE_AUTHENTICATOR, Field, Shown, Value,
 };
 use crate::judgement::Common;
 pub use crate::judgement::{Judgement, Rules};
@@ -355,27 +355,14 @@ impl Signed {
         state: &CredentialState,
         rules: &Rules<'_>,
     ) -> Result<Judgement, EvidenceRefusal> {
-        let (metadata, record, claims) = (self.metadata(), self.record(), state.credential().claims());
-        let signers = [claims.subject];
-        let operation = Operation {
-            class: &metadata.class,
+        let record = self.record();
+        let intended = Intended {
+            metadata: self.metadata(),
+            operation_hash: record.operation_hash(),
+            instruction_id: *record.instruction_id(),
             fields: &self.shown().fields,
-            account: state.status(),
-            device: &claims.attestation,
-            subscriber: &claims.subject,
-            signers: &signers,
-            threshold: 1,
-            group: None,
         };
-        let common = Common {
-            origin: &metadata.origin,
-            operation_hash: &record.operation_hash(),
-            instruction_id: record.instruction_id(),
-            session: &metadata.challenge,
-            device_key: state.credential().device_key(),
-            entry_ms: place.time_ms,
-        };
-        rules.judge(&operation, self.evidence(), &common)
+        intended.judge(self.evidence(), state, rules, place.time_ms)
     }
 
     fn authorized(&self, place: &Place, judgement: Judgement) -> Authorized {
@@ -480,6 +467,58 @@ impl Signed {
             Status::Active if found > 0 => Ok(()),
             _ => Err(MetadataRefusal::NotActive),
         }
+    }
+}
+
+/// What evidence is bound to, whether or not there is a record of it yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Intended<'a> {
+    /// The metadata of the record.
+    pub metadata: &'a Metadata,
+    /// Their hash together with the instruction: [`crate::metadata::operation_hash`].
+    pub operation_hash: Hash,
+    /// The instruction.
+    pub instruction_id: Hash,
+    /// Its fields that are shown.
+    pub fields: &'a [Field],
+}
+
+impl Intended<'_> {
+    /// What the policy says to these items of evidence, at an entry of this time.
+    ///
+    /// Who completes records asks before there is one: what it says then is what the log will say, unless something else comes
+    /// between.
+    ///
+    /// # Errors
+    /// [`EvidenceRefusal`].
+    pub fn judge(
+        &self,
+        items: &[Evidence],
+        state: &CredentialState,
+        rules: &Rules<'_>,
+        entry_ms: u64,
+    ) -> Result<Judgement, EvidenceRefusal> {
+        let (metadata, claims) = (self.metadata, state.credential().claims());
+        let signers = [claims.subject];
+        let operation = Operation {
+            class: &metadata.class,
+            fields: self.fields,
+            account: state.status(),
+            device: &claims.attestation,
+            subscriber: &claims.subject,
+            signers: &signers,
+            threshold: 1,
+            group: None,
+        };
+        let common = Common {
+            origin: &metadata.origin,
+            operation_hash: &self.operation_hash,
+            instruction_id: &self.instruction_id,
+            session: &metadata.challenge,
+            device_key: state.credential().device_key(),
+            entry_ms,
+        };
+        rules.judge(&operation, items, &common)
     }
 }
 

@@ -21,7 +21,6 @@ use solelog::submission::{Appended, Until};
 use threshold::{DeviceSecret, Enrolling, Enrolment, Idle, KemPublicKey, Operation, Pin, Profile, Session, deal};
 
 use crate::support::Rig;
-use crate::support::people::POLICY;
 
 type Rng = rand_core::UnwrapErr<getrandom::SysRng>;
 
@@ -163,7 +162,7 @@ impl<P: Profile> Device<P> {
 
     /// Asks for a challenge.
     pub async fn intent(&self, authority: &Authority, document: &Document) -> Result<Intent, IntentError> {
-        let presented = Presented::of(document, |name| name == "credential");
+        let presented = Presented::of(document, |name| matches!(name, "credential" | "authenticator"));
         authority.intent(self.id, presented.to_bytes(), Who::Provider).await
     }
 
@@ -178,7 +177,7 @@ impl<P: Profile> Device<P> {
             previous: self.previous,
             index_key: self.labels().stream_key(&self.enrolment_id, Stream::Own).index_key(self.sequence),
             challenge: *intent.opened.session.challenge(),
-            policy: scal3::genesis::policy_hash(POLICY),
+            policy: intent.policy,
             class: intent.opened.presented.class.clone(),
             seen_size: head.size.get(),
             seen_root: head.root,
@@ -200,7 +199,7 @@ impl<P: Profile> Device<P> {
             .expect("a session");
         let signature = self.sign(to_sign.message());
         let pass = to_sign.finish(&signature).expect("a signature").to_bytes();
-        Answer { metadata, pass, until: Until::Integrated, source: HERE }
+        Answer { metadata, pass, evidence: Vec::new(), until: Until::Integrated, source: HERE }
     }
 
     /// Authorises, from the intent to the record.

@@ -1,6 +1,7 @@
 //! The problems of enrolling and authorising. What a stranger could learn from a difference is not in them.
 
 use super::*;
+use crate::authority::authenticators::OfferError;
 use crate::authority::authorise::AuthoriseError;
 use crate::authority::challenges::{ChallengeError, FullError};
 use crate::authority::enrolment::EnrolError;
@@ -56,6 +57,20 @@ pub(super) fn intent(error: &IntentError) -> Problem {
     }
 }
 
+pub(super) fn offer(error: &OfferError) -> Problem {
+    match error {
+        OfferError::UnknownCredential => Problem::of(&NO_SUCH_CREDENTIAL),
+        OfferError::Registration(RegistrationError::Internal) => Problem::hidden(&INTERNAL, error),
+        OfferError::NoPasskeys | OfferError::Registration(_) | OfferError::Proof => {
+            Problem::of(&AUTHENTICATOR_REFUSED).detail(error)
+        }
+        OfferError::TooMany(error) => too_many(error),
+        OfferError::Append(error) => append(error),
+        OfferError::Read(error) => read(error),
+        OfferError::Kept(cause) => Problem::hidden(&INTERNAL, cause),
+    }
+}
+
 pub(super) fn authorise(error: &AuthoriseError) -> Problem {
     let refused = |code| Problem { code: Some(code), ..Problem::of(&PASS_REFUSED).detail(error) };
     match error {
@@ -74,6 +89,14 @@ pub(super) fn authorise(error: &AuthoriseError) -> Problem {
             Problem { expected: Some(*expected), found: Some(*found), ..refused("sequence") }
         }
         AuthoriseError::Says(refusal) => refused(refusal.code()),
+        AuthoriseError::Evidence(refusal) => Problem {
+            check: Some("evidence"),
+            code: Some(refusal.code()),
+            ..Problem::of(&EVIDENCE_REFUSED).detail(error)
+        },
+        AuthoriseError::Vouched => {
+            Problem { check: Some("evidence"), code: Some("vouched"), ..Problem::of(&EVIDENCE_REFUSED).detail(error) }
+        }
         AuthoriseError::Pass(_) => refused("pass"),
         AuthoriseError::Public(_) => refused("signature"),
         AuthoriseError::Damaged(_) => Problem::of(&PASS_DAMAGED),
@@ -106,12 +129,18 @@ impl Error {
             Error::Intent(IntentError::UnknownCredential) => "unknown",
             Error::Intent(IntentError::Blocked { .. }) => "blocked",
             Error::Intent(IntentError::Full(_)) => "full",
+            Error::Offer(OfferError::TooMany(_)) => "stranger",
+            Error::Offer(OfferError::UnknownCredential) => "unknown",
+            Error::Offer(OfferError::NoPasskeys | OfferError::Registration(_) | OfferError::Proof) => "refused",
+            Error::Offer(OfferError::Append(_)) => "not-appended",
             Error::Authorise(error) => match error {
                 AuthoriseError::Challenge(_) => "challenge",
                 AuthoriseError::TooMany(_) => "stranger",
                 AuthoriseError::Metadata(_)
                 | AuthoriseError::Says(_)
                 | AuthoriseError::Elsewhere(_)
+                | AuthoriseError::Evidence(_)
+                | AuthoriseError::Vouched
                 | AuthoriseError::Pass(_)
                 | AuthoriseError::Public(_) => "refused",
                 AuthoriseError::Damaged(_) => "damaged",
