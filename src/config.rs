@@ -322,6 +322,9 @@ impl Config {
                 "without authority.enabled nobody enrols here whose documents could be signed",
             );
         }
+        if self.authority.second_opinion.is_some() && !self.authority.enabled {
+            return refuse("authority.second_opinion", "without authority.enabled there is nothing to ask about");
+        }
         if self.webauthn.rp_id.is_some() && !self.authority.enabled {
             return refuse("webauthn.rp_id", "without authority.enabled nobody enrols here who could have a passkey");
         }
@@ -452,6 +455,7 @@ mod tests {
                 age_identity_file: Some("a".into()),
             },
             witnesses: Witnesses { policy: Some("p".into()), high_water: Some("h".into()), ..Witnesses::default() },
+            authority: Authority { second_opinion: Some("s".into()), ..Authority::default() },
             webauthn: WebAuthn { rp_id: Some("r".into()), models: Some("m".into()), ..WebAuthn::default() },
             ..Config::default()
         };

@@ -162,6 +162,12 @@ impl Authority {
             Ok(asked) => asked,
             Err(denial) => return Err(self.blocked(&state, instruction_id, denial.code()).await?),
         };
+        if let Some(service) = &self.second_opinion {
+            let subject = &state.credential().claims().subject;
+            if !service.proceeds(&credential, subject, &instruction_id, &presented).await {
+                return Err(self.blocked(&state, instruction_id, "second-opinion").await?);
+            }
+        }
         let opened = match self.inner.challenges.find(&credential, &instruction_id, &presented, self.now()) {
             Some(opened) => opened,
             None => self.open(&state, presented, instruction_id, instruction.len()).await?,

@@ -9,6 +9,7 @@
 //! lifecycle.rs   suspended, resumed, revoked, recovered
 //! registration.rs  a passkey becomes one that this provider knows
 //!
+//! second_opinion.rs   a service of the provider's that can say no
 //! kept.rs        what the provider keeps of an enrolment, sealed, in the log
 //! ticket.rs      what ties the two steps of an enrolment together
 //! challenges.rs  nonce seeds, in memory, each taken once
@@ -29,6 +30,7 @@ pub mod intent;
 pub mod kept;
 pub mod lifecycle;
 pub mod registration;
+pub mod second_opinion;
 pub mod strangers;
 pub mod ticket;
 pub mod turns;
@@ -43,6 +45,7 @@ use tokio::sync::Semaphore;
 use self::challenges::Challenges;
 use self::kept::{Kept, KeptError};
 use self::registration::RelyingParty;
+use self::second_opinion::SecondOpinion;
 use self::strangers::Strangers;
 use self::turns::Turns;
 use crate::engine::Engine;
@@ -87,6 +90,7 @@ pub struct Authority {
     inner: Arc<Inner>,
     execution: Arc<Execution>,
     relying_party: Option<Arc<RelyingParty>>,
+    second_opinion: Option<Arc<SecondOpinion>>,
 }
 
 struct Inner {
@@ -133,13 +137,20 @@ impl Authority {
             clock,
         });
         tokio::spawn(wipe(Arc::downgrade(&inner)));
-        Authority { inner, execution: Arc::default(), relying_party: None }
+        Authority { inner, execution: Arc::default(), relying_party: None, second_opinion: None }
     }
 
     /// The same, taking devices whose keys live behind a browser.
     #[must_use]
     pub fn with_relying_party(mut self, party: RelyingParty) -> Authority {
         self.relying_party = Some(Arc::new(party));
+        self
+    }
+
+    /// The same authority, which asks that service too before there is a challenge.
+    #[must_use]
+    pub fn with_second_opinion(mut self, service: SecondOpinion) -> Authority {
+        self.second_opinion = Some(Arc::new(service));
         self
     }
 

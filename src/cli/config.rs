@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,6 +10,7 @@ use tlog::policy::Policy;
 
 use super::{Exit, Failure, Output, Which, keyfile};
 use crate::authority::registration::RelyingParty;
+use crate::authority::second_opinion::SecondOpinion;
 use crate::config::{Config, FIELDS, Source, lookup};
 use crate::keys::{KeyStore, SoftKeys, Unlock, file};
 use crate::signers::{OtherName, Signers};
@@ -89,6 +91,8 @@ pub struct Checked {
     pub keys: Option<SoftKeys>,
     /// Who registers passkeys; `None` where none are taken.
     pub relying_party: Option<RelyingParty>,
+    /// The service that is asked besides the logged policy.
+    pub second_opinion: Option<SecondOpinion>,
 }
 
 /// Reads the files that the configuration names.
@@ -106,7 +110,11 @@ pub fn check(config: &Config) -> Result<Checked, Failure> {
     let rules = config.webauthn.rules(&config.authority.issuer);
     let relying_party =
         rules.map(RelyingParty::new).transpose().map_err(|e| Failure::new(Exit::Config, format!("webauthn: {e}")))?;
-    Ok(Checked { vkey: signers.vkey().to_string(), signers, witness_policy, keys, relying_party })
+    let patience = Duration::from_millis(config.authority.second_opinion_ms);
+    let second_opinion = config.authority.second_opinion.as_ref().map(|url| SecondOpinion::new(url, patience));
+    let second_opinion =
+        second_opinion.transpose().map_err(|e| Failure::new(Exit::Config, format!("authority.second_opinion: {e}")))?;
+    Ok(Checked { vkey: signers.vkey().to_string(), signers, witness_policy, keys, relying_party, second_opinion })
 }
 
 /// The key that signs checkpoints, the outgoing one beside it while a rotation lasts, and an ML-DSA-44 key.

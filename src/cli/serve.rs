@@ -76,6 +76,7 @@ pub fn engine_config(config: &Config, checked: Checked) -> (engine::Config, Opti
 pub async fn open(config: Config) -> Result<App, Failure> {
     let mut checked = check(&config)?;
     let (keys, relying_party) = (checked.keys.take(), checked.relying_party.take());
+    let second_opinion = checked.second_opinion.take();
     if config.authority.enabled && keys.is_none() {
         return Err(no_keys(&config));
     }
@@ -94,6 +95,9 @@ pub async fn open(config: Config) -> Result<App, Failure> {
     let mut authority = Authority::new(engine, keys, config.authority.settings(), clock).with_execution(execution);
     if let Some(party) = relying_party {
         authority = authority.with_relying_party(party);
+    }
+    if let Some(service) = second_opinion {
+        authority = authority.with_second_opinion(service);
     }
     Ok(App::with_authority(authority, config, text))
 }

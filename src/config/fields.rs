@@ -105,6 +105,16 @@ pub const FIELDS: &[Field] = &[
         "How many requests that do not verify are answered in a minute, for each credential and each address; later ones get 429.",
     ),
     text(
+        "authority.second_opinion",
+        "\"https://policy.example/ask\"",
+        "A service that is asked about each instruction when the logged policy has said yes. It can only say no: what the policy needs it never lowers.",
+    ),
+    number(
+        "authority.second_opinion_ms",
+        "2000",
+        "How long it has for its answer; without one in time, there is no challenge.",
+    ),
+    text(
         "webauthn.rp_id",
         "\"wallet.example\"",
         "The relying party of passkeys and security keys: a domain. Without it none are taken.",

@@ -43,6 +43,10 @@ pub struct Authority {
     pub challenges: usize,
     /// How many requests that do not verify are answered in a minute.
     pub strangers: u32,
+    /// The service that is asked too, and can say no.
+    pub second_opinion: Option<String>,
+    /// How long it has for its answer.
+    pub second_opinion_ms: u64,
 }
 
 /// Which passkeys and security keys are taken.
@@ -231,6 +235,8 @@ impl Default for Authority {
             challenge_ms: settings.challenges.open_ms,
             challenges: settings.challenges.per_credential,
             strangers: settings.strangers,
+            second_opinion: None,
+            second_opinion_ms: 2000,
         }
     }
 }
