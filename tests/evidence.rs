@@ -293,7 +293,7 @@ async fn r0_06_evidence_for_anything_else_opens_nothing_and_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r0_13_authenticators_are_listed_and_revoked_by_either() {
+async fn r0_10_authenticators_are_listed_for_the_browser_and_revoked_by_either() {
     let site = Site::start().await;
     let (mut person, passkey, card) = site.person("anna").await;
     let path = format!("/v1/credentials/{}/authenticators", person.id.to_hex());
