@@ -71,7 +71,7 @@ pub const ROWS: &[Row] = &[
     Row("R1-13", "It goes on without some holders, and names one that cheats", NotYet(HOLDERS), &[]),
     Row("R1-G", "No single point of failure", NotYet(HOLDERS), &[]),
 
-    Row("R2-01", "A passkey signs a UCAN: its challenge is the hash of the payload", Met, &[]),
+    Row("R2-01", "A passkey signs a UCAN: its challenge is the hash of the payload", Corrected("with a passkey in software; a real browser signs records here, and no delegation"), &["r2_09_what_is_no_delegation_is_refused_for_what_it_is"]),
     Row("R2-02", "Authenticator data, client data and signature travel as one varsig", Met, &["r2_03_headers_and_signatures_are_the_published_ones"]),
     Row("R2-03", "The layout of a varsig, to the byte", Met, &[]),
     Row("R2-04", "The two codes, and no other", Corrected("both are read and written; they are in no registry, so delegations of ours have the header of the specification as well"), &[]),
@@ -90,7 +90,7 @@ pub const ROWS: &[Row] = &[
     Row("R3-03", "Nothing is executed but what was authorised with both factors, and is published", Corrected("so it is for the executors of this server; key holders, who would ask for a proof of inclusion themselves, are not there"), &["nothing_but_an_instruction_of_an_executors_class_is_executed", "without_its_witness_nothing_is_executed"]),
     Row("R3-04", "A log that shows tampering, with the evidence of instructions", Met, &["every_lie_is_found_and_proven", "a_copied_log_dies_at_its_first_head", "what_is_appended_is_proven_and_still_there_after_a_restart"]),
     Row("R3-05", "A proof that one operation was authorised, on request", Met, &["each_fault_is_found_by_the_check_that_is_for_it", "a_record_goes_in_and_its_receipt_convinces_a_stranger"]),
-    Row("R3-06", "The credential holds both factors, and each of its fields is checked", Met, &["a_credential_that_says_something_else_is_not_taken", "malformed_shares_are_refused_by_name", "what_is_sealed_is_opened_for_the_same_credential_only"]),
+    Row("R3-06", "The credential holds both factors, and each of its fields is checked", Corrected("it holds the keys of both and the hash of the two sealed shares, which stay with device and provider: whoever verifies never has them"), &["a_credential_that_says_something_else_is_not_taken", "malformed_shares_are_refused_by_name", "what_is_sealed_is_opened_for_the_same_credential_only"]),
     Row("R3-07", "The record, part by part, with one fault for each vector", Met, &["every_vector_has_its_verdict_and_its_reason", "the_worked_example_comes_out_value_by_value", "records_come_back_byte_for_byte"]),
     Row("R3-08", "The fifteen steps, in their order", Met, &["what_they_cannot_tell_apart_is_told_apart"]),
     Row("R3-09", "Anybody verifies with open standards", Corrected("`schemas/vectors/make.py`, in another language and without any library, gives each record its verdict, one of ours among them; no page in a browser does"), &["every_vector_has_its_verdict_and_its_reason", "r3_08_the_fifteen_steps_make_a_record_in_their_order"]),
