@@ -251,7 +251,7 @@ async fn r0_01_what_the_policy_needs_is_said_shown_and_logged() {
 
 /// A rogue engine, or a device that was told that nothing is needed: whatever is sent in place of it, nothing comes of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn r0_06_evidence_for_anything_else_opens_nothing_and_costs_nothing() {
+async fn r0_g1_evidence_for_anything_else_opens_nothing_and_costs_nothing() {
     let site = Site::start().await;
     let (mut person, mut passkey, card) = site.person("anna").await;
     let (_, mut other, _) = site.person("bram").await;

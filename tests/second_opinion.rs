@@ -90,7 +90,7 @@ fn blocked(answer: Result<impl Sized, IntentError>) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r0_06_a_second_opinion_can_deny_and_never_allow() {
+async fn r0_03_a_second_opinion_can_deny_and_never_allow() {
     let (url, service) = serve().await;
     let (house, plain) = house().await;
     let mut person = Device::<Profile1>::enrol(&plain, PIN).await;

@@ -30,11 +30,11 @@ const FROST: &str = "there are no signing sessions of several people";
 /// All rows, in order. One line each.
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    Row("R0-01", "Nothing is trusted that can't be verified: an engine that always lets through gains nothing", Met, &["r0_07_whatever_an_engine_answered_the_log_judges_again"]),
+    Row("R0-01", "Nothing is trusted that can't be verified: an engine that always lets through gains nothing", Met, &["r0_03_a_second_opinion_can_deny_and_never_allow", "r0_07_whatever_an_engine_answered_the_log_judges_again", "r0_g1_evidence_for_anything_else_opens_nothing_and_costs_nothing"]),
     Row("R0-02", "The device signs the operation itself, and its person was present", Met, &["r0_g4_one_bit_of_a_record_breaks_the_signature_over_it"]),
     Row("R0-03", "The policy is asked before there is a challenge; a denial gives none, and is logged", Met, &[]),
     Row("R0-04", "Account, device and value decide, each with its own denial", Met, &["r0_03_deny_gives_no_challenge"]),
-    Row("R0-05", "The answer has the challenge and the hash of the operation, and anybody can compute the one from the other", Corrected("the hash is `instruction_id`; every challenge of evidence is computed from the operation, which names it, and the device computes all of it again"), &["r0_g1_a_challenge_names_kind_operation_participant_and_authenticator"]),
+    Row("R0-05", "The answer has the challenge and the hash of the operation, and anybody can compute the one from the other", Corrected("the hash is `instruction_id`; every challenge of evidence is computed from the operation, which names it, and the device computes all of it again"), &["r0_01_what_the_policy_needs_is_said_shown_and_logged", "r0_g1_a_challenge_names_kind_operation_participant_and_authenticator"]),
     Row("R0-06", "The ceremony of a browser, with a real one", Met, &[]),
     Row("R0-07", "What was let through before is judged again in full, and in time", Met, &["clocks_may_differ_by_exactly_300_seconds_and_a_record_may_be_used_until_it_expires"]),
     Row("R0-08", "What came of it is logged, also when it failed", Met, &["what_is_hidden_or_is_no_digest_is_blocked_once_and_for_all"]),
