@@ -45,7 +45,7 @@ use zeroize::Zeroizing;
 
 use crate::folder::{Opening, ViewChoice};
 use crate::history::{History, ReadError};
-use crate::ledger::{Key, Ledger, Lookup, Standing};
+use crate::ledger::{Key, Ledger, Lookup, Standing, key_name};
 use crate::openings::{Openings, Shown};
 use crate::progress::{Fault, Heads, Progress, SignedHead, State};
 use crate::recovery::{self, CreateError, OpenError};
@@ -458,6 +458,14 @@ impl Engine {
     /// The authenticators of somebody after the newest committed round; none where nobody has asked for any.
     pub fn authenticators(&self, subject: &Hash) -> Result<Option<Authenticators>, ReadError> {
         Ok(self.shared.ledger.authenticators(subject)?)
+    }
+
+    /// Whose authenticator has this key, as far as the entry that added it can be read.
+    pub fn subject_of_key(&self, key: &[u8]) -> Result<Option<Hash>, ReadError> {
+        let key = Key::AuthenticatorKey(key_name(key));
+        let Some(index) = self.shared.ledger.index_at(&key)? else { return Ok(None) };
+        let (_, Some(credential)) = self.whose(index)? else { return Ok(None) };
+        Ok(self.credential(&credential)?.map(|state| state.credential().claims().subject))
     }
 
     /// By what browsers find a passkey again, where that is known.

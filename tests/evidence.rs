@@ -10,10 +10,13 @@ use base64ct::{Base64, Encoding as _};
 use device::{Device, House, document};
 use reqwest::Client;
 use scal3::authenticator::{About, Bio, Claims, Nfc};
+use scal3::evidence::varsig::Algorithm;
 use scal3::genesis::Genesis;
 use scal3::instruction::{CLASS_ADD_AUTHENTICATOR, CLASS_REVOKE_AUTHENTICATOR, Presented, Value};
 use scal3::metadata::operation_hash;
-use scal3::{Document, Hash, Metadata};
+use scal3::ucan::header::Header;
+use scal3::ucan::{self, Delegation, Payload, to_be_signed};
+use scal3::{Document, Hash, Metadata, did};
 use serde_json::{Value as Json, json};
 use solelog::authority::authenticators::proof_hash;
 use solelog::authority::intent::{Intent, Who};
@@ -350,4 +353,80 @@ async fn r0_10_authenticators_are_listed_for_the_browser_and_revoked_by_either()
     assert_eq!(site.bring(&mut person, &offer).await, claims);
     site.plain(&mut person, &document("greeting", "to", Value::Text("Bram".to_owned()))).await;
     fold(site.authority.engine());
+}
+
+/// A delegation that this passkey signs.
+fn delegation(passkey: &Passkey, audience: &str, command: &str) -> Delegation {
+    let payload = Payload {
+        issuer: did::of_key(&passkey.secret.public()),
+        audience: audience.to_owned(),
+        subject: None,
+        command: command.to_owned(),
+        policy: Vec::new(),
+        nonce: vec![7; 12],
+        meta: None,
+        not_before_s: None,
+        expires_s: Some(4_000_000_000),
+    };
+    let header = Header { algorithm: Algorithm::Es256, webauthn: true };
+    let asked = ucan::challenge(&to_be_signed(header, &payload));
+    Delegation::signed_by_passkey(payload, &passkey.varsig(&asked)).expect("a delegation")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r2_11_a_passkeys_delegation_is_verified_logged_and_said_again_in_the_form_that_others_read() {
+    let site = Site::start().await;
+    let (mut person, passkey, _) = site.person("Ada").await;
+    let onward = did::of_key(&Secret::ed25519("a storage service").public());
+    let judge = async |token: &Delegation, to: Option<&str>| {
+        let body = json!({ "token": Base64::encode_string(&token.to_bytes()), "to": to });
+        let (status, verdict) = site.post("/v1/ucan/verify", &body).await;
+        assert_eq!(status, 200, "{verdict}");
+        verdict
+    };
+    let server = judge(&delegation(&passkey, &onward, "/store"), None).await["server"].as_str().unwrap().to_owned();
+    let given = delegation(&passkey, &server, "/store/add");
+    let verdict = judge(&given, Some(&onward)).await;
+    assert_eq!((verdict["verdict"].as_str(), verdict["reason"].as_str()), (Some("verified"), None), "{verdict}");
+    assert_eq!(verdict["authenticator"], passkey.claims.id().to_hex());
+    assert!(verdict["index"].is_u64(), "{verdict}");
+
+    // What others get verifies with the server's plain key alone, follows from the first, and names it.
+    let standard = Base64::decode_vec(verdict["standard"]["token"].as_str().expect("a token")).expect("base64");
+    let standard = Delegation::parse(&standard).expect("a delegation");
+    standard.verify(1_760_000_000, None).expect("it verifies without knowing any passkey");
+    standard.follows(&given).expect("no more than was delegated");
+    let said = standard.payload();
+    assert_eq!((&said.issuer, &said.audience, said.command.as_str()), (&server, &onward, "/store/add"));
+    assert_eq!(said.subject.as_deref(), Some(given.payload().issuer.as_str()));
+    assert!(format!("{:?}", said.meta).contains(&given.cid()));
+
+    // The server does not delegate on what it was not given.
+    let others = judge(&delegation(&passkey, &onward, "/store"), Some(&onward)).await;
+    assert_eq!((others["verdict"].as_str(), &others["standard"]), (Some("refused"), &Json::Null), "{others}");
+    let refused = async |token: &Delegation, why: &str| {
+        let verdict = judge(token, Some(&onward)).await;
+        assert_eq!(verdict["verdict"], "refused", "{verdict}");
+        assert!(verdict["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{why}: {verdict}");
+        assert_eq!(verdict["standard"], Json::Null);
+        verdict
+    };
+    let altered = |alter: fn(&mut Passkey)| {
+        let mut other = passkey.clone();
+        alter(&mut other);
+        delegation(&other, &server, "/store")
+    };
+    refused(&altered(|it| it.flags = 0x01), "user").await;
+    refused(&altered(|it| it.site = "https://bank.example.evil"), "origin").await;
+    let stranger = delegation(&Passkey::new(Hash([1; 32]), Secret::p256("nobody")), &server, "/store");
+    assert_eq!(refused(&stranger, "enrolled").await["index"], Json::Null, "nobody here is concerned");
+    let (status, _) = site.post("/v1/ucan/verify", &json!({ "token": "AAAA" })).await;
+    assert_eq!(status, 400);
+
+    // A passkey that its person has revoked delegates nothing any more.
+    let revoke = named(CLASS_REVOKE_AUTHENTICATOR, &passkey.claims.id());
+    site.plain(&mut person, &revoke).await;
+    let path = format!("/v1/credentials/{}/authenticators/{}/revoke", person.id.to_hex(), passkey.claims.id().to_hex());
+    site.post(&path, &json!({ "reason": "lost" })).await;
+    refused(&given, "active").await;
 }

@@ -6,6 +6,7 @@
 //! authorise.rs   a pass ─► counted ─► both factors ─► a record, verified and logged
 //! execute.rs     a record ─► published? ─► what its class asks for, done and logged
 //! authenticators.rs  what a person has besides the two factors, added and revoked
+//! delegations.rs  what a passkey delegates ─► a verdict, and the same for those who can't verify it
 //! lifecycle.rs   suspended, resumed, revoked, recovered
 //! registration.rs  a passkey becomes one that this provider knows
 //!
@@ -24,6 +25,7 @@
 pub mod authenticators;
 pub mod authorise;
 pub mod challenges;
+pub mod delegations;
 pub mod enrolment;
 pub mod execute;
 pub mod intent;

@@ -14,6 +14,7 @@ mod auth;
 mod authenticators;
 mod body;
 mod credentials;
+mod delegations;
 mod docs;
 mod enrolments;
 mod events;
@@ -180,6 +181,7 @@ impl App {
             .routes(routes!(authenticators::options))
             .routes(routes!(authenticators::add, authenticators::list))
             .routes(routes!(authenticators::revoke))
+            .routes(routes!(delegations::verify))
             .routes(routes!(enrolments::begin))
             .routes(routes!(enrolments::complete))
             .routes(routes!(intents::open))

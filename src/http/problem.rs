@@ -20,6 +20,7 @@ use super::body::BodyError;
 use crate::authority::KeptReadError;
 use crate::authority::authenticators::OfferError;
 use crate::authority::authorise::AuthoriseError;
+use crate::authority::delegations::DelegationError;
 use crate::authority::enrolment::EnrolError;
 use crate::authority::intent::IntentError;
 use crate::execution::ExecuteError;
@@ -247,6 +248,8 @@ pub enum Error {
     Intent(IntentError),
     /// Bringing, listing or revoking an authenticator.
     Offer(OfferError),
+    /// Judging a delegation.
+    Delegation(DelegationError),
     /// Authorising.
     Authorise(AuthoriseError),
     /// Executing.
@@ -280,6 +283,12 @@ impl From<IntentError> for Error {
 impl From<OfferError> for Error {
     fn from(error: OfferError) -> Error {
         Error::Offer(error)
+    }
+}
+
+impl From<DelegationError> for Error {
+    fn from(error: DelegationError) -> Error {
+        Error::Delegation(error)
     }
 }
 
@@ -349,6 +358,7 @@ impl Error {
             Error::Enrol(error) => authority::enrol(error),
             Error::Intent(error) => authority::intent(error),
             Error::Offer(error) => authority::offer(error),
+            Error::Delegation(error) => authority::delegation(error),
             Error::Authorise(error) => authority::authorise(error),
             Error::Execute(error) => authority::execute(error),
             Error::NoSuchRoute => Problem::of(&NO_SUCH_ROUTE),

@@ -4,6 +4,7 @@ use super::*;
 use crate::authority::authenticators::OfferError;
 use crate::authority::authorise::AuthoriseError;
 use crate::authority::challenges::{ChallengeError, FullError};
+use crate::authority::delegations::DelegationError;
 use crate::authority::enrolment::EnrolError;
 use crate::authority::intent::IntentError;
 use crate::authority::registration::RegistrationError;
@@ -71,6 +72,15 @@ pub(super) fn offer(error: &OfferError) -> Problem {
     }
 }
 
+pub(super) fn delegation(error: &DelegationError) -> Problem {
+    match error {
+        DelegationError::Form(_) | DelegationError::Onward => Problem::of(&PARAMETER).detail(error),
+        DelegationError::Append(error) => append(error),
+        DelegationError::Read(error) | DelegationError::Kept(KeptReadError::Read(error)) => read(error),
+        DelegationError::Key(_) | DelegationError::Kept(KeptReadError::Kept(_)) => Problem::hidden(&INTERNAL, error),
+    }
+}
+
 pub(super) fn authorise(error: &AuthoriseError) -> Problem {
     let refused = |code| Problem { code: Some(code), ..Problem::of(&PASS_REFUSED).detail(error) };
     match error {
@@ -133,6 +143,7 @@ impl Error {
             Error::Offer(OfferError::UnknownCredential) => "unknown",
             Error::Offer(OfferError::NoPasskeys | OfferError::Registration(_) | OfferError::Proof) => "refused",
             Error::Offer(OfferError::Append(_)) => "not-appended",
+            Error::Delegation(DelegationError::Form(_) | DelegationError::Onward) => "refused",
             Error::Authorise(error) => match error {
                 AuthoriseError::Challenge(_) => "challenge",
                 AuthoriseError::TooMany(_) => "stranger",
