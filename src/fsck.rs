@@ -137,8 +137,8 @@ pub fn fsck(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Repor
         // The journal has lost its end. Going on would drop what is left of it, which no start would do either.
         return Ok(report);
     }
-    // What is above both was committed and perhaps not made readable yet: the journal has it.
-    let readable = published.size.max(memory.tip.frontier.size()).min(committed.size).get();
+    // What is above was committed, and after a power cut perhaps not readable: the journal has it, and a start makes it so.
+    let readable = memory.tip.frontier.size().min(committed.size).get();
     let folder = found.resume(scan, &memory)?;
     let mut check = Check {
         folder: &folder,
@@ -235,7 +235,7 @@ impl Check<'_> {
         for number in 0..readable.div_ceil(FULL) {
             let width = (readable - number * FULL).min(FULL) as u16;
             let at = EntriesPath { index: number, width };
-            let bytes = self.folder.objects.get(&Path::Entries(at))?.unwrap_or_default();
+            let bytes = self.object(&Path::Entries(at))?.unwrap_or_default();
             self.report.objects += 1;
             let entries = bundle::parse(&bytes).unwrap_or_default();
             if entries.len() != usize::from(width) {
@@ -327,6 +327,14 @@ impl Check<'_> {
         }
     }
 
+    /// An object; none also where its file has not the bytes of one.
+    fn object(&self, at: &Path) -> Result<Option<Vec<u8>>, FsckError> {
+        match self.folder.objects.get(at) {
+            Err(ObjectError::Malformed(_)) => Ok(None),
+            found => Ok(found?),
+        }
+    }
+
     /// Makes every tile from the hashes below it, and compares it with its file.
     fn tiles(&mut self, readable: u64) -> Result<(), FsckError> {
         let mut hashes: Vec<[u8; 32]> = self.leaves.get(..readable as usize).unwrap_or_default().to_vec();
@@ -336,7 +344,7 @@ impl Check<'_> {
                 let made = chunk.concat();
                 let at = Tile { level, index, width: chunk.len() as u16 };
                 self.report.objects += 1;
-                if self.folder.objects.get(&Path::Tile(at))?.as_deref() != Some(&made) {
+                if self.object(&Path::Tile(at))?.as_deref() != Some(&made) {
                     self.report.wrong(at.path(), "it is missing, or is not made of what is below it");
                 }
                 if at.is_full() {

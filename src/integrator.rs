@@ -176,9 +176,11 @@ impl Integrator {
                 self.publish_if_alone(progress)?;
             }
             if self.lags() {
+                self.publish_if_alone(progress)?;
                 self.apply()?;
             }
             if self.since_snapshot >= self.snapshot_every_bytes {
+                self.publish_if_alone(progress)?;
                 self.snapshot()?;
             }
             // The next journal segment is made here, where no round waits for its zeros.
@@ -386,6 +388,9 @@ impl Integrator {
 
     /// Publishes the head signed last, where no quorum is asked for.
     fn publish_if_alone(&mut self, progress: &Progress) -> Result<(), Fault> {
+        if progress.is_dead() {
+            return Ok(());
+        }
         let heads = progress.now().heads;
         let known = heads.published.is_some_and(|published| published.head == heads.integrated.head);
         if self.publishes && !known {

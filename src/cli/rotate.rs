@@ -144,8 +144,8 @@ fn finish_log(config: &Config, out: Output) -> Result<(), Failure> {
     let published = config.log_dir().join("checkpoint");
     for path in [Some(&published), config.witnesses.high_water.as_ref()].into_iter().flatten() {
         let bytes = fs::read(path).map_err(system(format_args!("cannot read {}", path.display())))?;
-        let newest = high_water::checkpoints(&bytes).max_by_key(|(_, head)| head.size);
-        if newest.is_none_or(|(note, _)| note.open(std::slice::from_ref(&vkey)).is_err()) {
+        let newest = high_water::checkpoints(&bytes).max_by_key(|(_, head)| head.size).map(|(note, _)| note);
+        if newest.is_none_or(|note| note.open(std::slice::from_ref(&vkey)).is_err()) {
             let fault = format!("{} is not signed by the new key yet", path.display());
             return Err(Failure::new(Exit::Failed, fault).next("start the log once, and wait for its next checkpoint"));
         }

@@ -67,14 +67,16 @@ struct State {
     folders: HashSet<PathBuf>,
     /// Folders with names that are not synced yet.
     unsynced: BTreeSet<PathBuf>,
-    /// Objects put since the last [`Objects::sync_dirs`], without their widths.
-    fresh: BTreeSet<Slot>,
+    /// Objects put since the last [`Objects::sync_dirs`], with the widest width.
+    fresh: BTreeMap<Slot, u16>,
     /// Partial objects that have a name and are not synced: the widest of each slot.
     loose: BTreeMap<Slot, Loose>,
     /// Folders whose names wait for [`Objects::settle`].
     later: BTreeSet<PathBuf>,
-    /// Those whose narrower partials can go.
-    settled: BTreeSet<Slot>,
+    /// Those whose partials narrower than this can go.
+    settled: BTreeMap<Slot, u16>,
+    /// The partial object of a slot that is settled, or was there at the start: it is never written over.
+    kept: BTreeMap<Slot, u16>,
 }
 
 /// A partial object that is not synced.
@@ -150,14 +152,30 @@ impl Objects {
             return self.put(at, bytes);
         }
         let path = self.root.join(name(at));
+        let mut same = true;
         self.state.with(|state| {
             if let Some(loose) = state.loose.get_mut(&slot).filter(|loose| loose.width <= width) {
                 if loose.width < width {
                     // Whoever reads it under its old name meanwhile finds more than the width says, and cuts it.
-                    loose.file.write_at(loose.length as u64, bytes.get(loose.length..).unwrap_or_default())?;
+                    let more = bytes.get(loose.length..).unwrap_or_default();
+                    if let Err(e) = loose.file.write_at(loose.length as u64, more) {
+                        if e.is_no_space() {
+                            loose.file.truncate(loose.length as u64)?;
+                        }
+                        return Err(e.into());
+                    }
                     self.disk.rename(&self.partials(slot).join(loose.width.to_string()), &path)?;
                     (loose.width, loose.length) = (width, bytes.len());
                 }
+                return Ok(());
+            }
+            if state.kept.get(&slot) == Some(&width) {
+                return Ok(());
+            }
+            // What has this name already is on stable storage, and a file that is not must not take its place.
+            if let Some(there) = self.disk.read(&path)? {
+                same = there == bytes;
+                state.kept.insert(slot, width);
                 return Ok(());
             }
             let file = self.write(state, &path, bytes, Sync::Later)?;
@@ -165,7 +183,7 @@ impl Objects {
             state.loose.insert(slot, Loose { width, length: bytes.len(), file });
             Ok(())
         })?;
-        Ok(())
+        if same { Ok(()) } else { Err(ObjectError::Different(name(at))) }
     }
 
     /// Brings what is loose to stable storage: after it, the journal may forget what is in it.
@@ -174,11 +192,15 @@ impl Objects {
             for loose in state.loose.values() {
                 loose.file.sync_all()?;
             }
-            for folder in std::mem::take(&mut state.later) {
+            let mut folders = std::mem::take(&mut state.unsynced);
+            folders.append(&mut state.later);
+            for folder in folders {
                 self.disk.sync_dir(&folder)?;
             }
-            let settled = std::mem::take(&mut state.loose);
-            state.settled.extend(settled.into_keys());
+            for (slot, loose) in std::mem::take(&mut state.loose) {
+                state.settled.insert(slot, loose.width);
+                state.kept.insert(slot, loose.width);
+            }
             Ok(())
         })?;
         self.prune().map(|_| ())
@@ -204,7 +226,8 @@ impl Objects {
             }
             // Also when it was there: the process that wrote it may have stopped before its name was synced.
             state.unsynced.insert(parent(&path).to_owned());
-            state.fresh.insert(slot);
+            let widest = state.fresh.entry(slot).or_default();
+            *widest = width(at).max(*widest);
             Ok(())
         })?;
         Ok(())
@@ -218,11 +241,7 @@ impl Objects {
         bytes: &[u8],
         sync: Sync,
     ) -> Result<Box<dyn File>, StoreError> {
-        let folders = match sync {
-            Sync::Now => &mut state.unsynced,
-            Sync::Later => &mut state.later,
-        };
-        make_folder(&*self.disk, &self.root, &mut state.folders, folders, parent(path))?;
+        make_folder(&*self.disk, &self.root, &mut state.folders, &mut state.unsynced, parent(path))?;
         let temp = &self.root.join(TEMP).join(state.temps.to_string());
         state.temps += 1;
         let written = self.disk.create(temp).and_then(|file| {
@@ -251,8 +270,10 @@ impl Objects {
             for folder in std::mem::take(&mut state.unsynced) {
                 self.disk.sync_dir(&folder)?;
             }
-            let fresh = std::mem::take(&mut state.fresh);
-            state.settled.extend(fresh);
+            for (slot, width) in std::mem::take(&mut state.fresh) {
+                state.settled.insert(slot, width);
+                state.kept.insert(slot, width);
+            }
             Ok(())
         })?;
         Ok(())
@@ -264,15 +285,16 @@ impl Objects {
     pub fn prune(&self) -> Result<usize, ObjectError> {
         let gone = self.state.with(|state| {
             let mut gone = 0;
-            while let Some(slot) = state.settled.pop_first() {
-                gone += self.prune_one(state, slot)?;
+            while let Some((slot, width)) = state.settled.pop_first() {
+                gone += self.prune_one(state, slot, width)?;
             }
             Ok(gone)
         })?;
         Ok(gone)
     }
 
-    fn prune_one(&self, state: &mut State, slot: Slot) -> Result<usize, StoreError> {
+    /// A wider one than that which is settled makes nothing superfluous: it is loose, or a power cut has left it.
+    fn prune_one(&self, state: &mut State, slot: Slot, settled: u16) -> Result<usize, StoreError> {
         let folder = self.partials(slot);
         let full = self.disk.exists(&self.root.join(name(&at(slot, FULL))))?;
         let mut widths = self.widths(slot)?;
@@ -281,11 +303,9 @@ impl Objects {
             state.folders.remove(&folder);
             state.later.remove(&folder);
             state.loose.remove(&slot);
+            state.kept.remove(&slot);
         } else {
-            // What is loose makes nothing superfluous.
-            let loose = state.loose.get(&slot).map(|loose| loose.width);
-            widths.retain(|width| Some(*width) != loose);
-            widths.pop();
+            widths.retain(|width| *width < settled);
         }
         for width in &widths {
             self.disk.remove(&folder.join(width.to_string()))?;
@@ -542,6 +562,50 @@ mod tests {
         objects.put_loose(&tile(0, 1, 2), &hashes(2)).unwrap();
         objects.settle().unwrap();
         assert_eq!(objects.get(&tile(0, 1, 2)).unwrap().unwrap(), hashes(2));
+    }
+
+    #[test]
+    fn what_is_settled_is_never_made_loose_again() {
+        for seed in 0..200 {
+            let disk = MemoryDisk::new();
+            let objects = open(&disk);
+            objects.put_loose(&tile(1, 0, 9), &hashes(9)).unwrap();
+            objects.settle().unwrap();
+            // The same width again, as the levels above have it at most heads; then it grows.
+            objects.put_loose(&tile(1, 0, 9), &hashes(9)).unwrap();
+            if seed % 2 == 0 {
+                objects.put_loose(&tile(1, 0, 10), &hashes(10)).unwrap();
+            }
+            objects.sync_dirs().unwrap();
+            disk.cut_power(if seed < 2 { Cut::Lost } else { Cut::Some(seed) });
+            let objects = open(&disk);
+            assert_eq!(objects.get(&tile(1, 0, 9)).unwrap().unwrap(), hashes(9), "seed {seed}");
+            // After a start as well, where nothing is known of what is there.
+            objects.put_loose(&tile(1, 0, 9), &hashes(9)).unwrap();
+            assert_eq!(objects.get(&tile(1, 0, 9)).unwrap().unwrap(), hashes(9), "seed {seed}");
+            let other = [&hashes(8)[..], &[0xee; 32]].concat();
+            let again = open(&disk);
+            assert!(matches!(again.put_loose(&tile(1, 0, 9), &other), Err(ObjectError::Different(_))));
+        }
+    }
+
+    #[test]
+    fn a_wider_leftover_makes_nothing_superfluous() {
+        let disk = MemoryDisk::new();
+        let objects = open(&disk);
+        objects.put_loose(&tile(0, 0, 10), &hashes(10)).unwrap();
+        objects.settle().unwrap();
+        objects.put_loose(&tile(0, 0, 40), &hashes(40)).unwrap();
+        // A start that goes through its journal in steps, and is interrupted between them.
+        let objects = open(&disk);
+        objects.put_anew(&tile(0, 0, 20), &hashes(20)).unwrap();
+        objects.sync_dirs().unwrap();
+        assert_eq!(objects.prune().unwrap(), 1);
+        let there = disk.list(path::Path::new("/log/public/tile/0/000.p")).unwrap();
+        assert_eq!(there, ["20", "40"]);
+        objects.put_anew(&tile(0, 0, 50), &hashes(50)).unwrap();
+        objects.sync_dirs().unwrap();
+        assert_eq!(objects.prune().unwrap(), 2);
     }
 
     #[test]

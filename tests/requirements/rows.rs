@@ -81,7 +81,7 @@ pub const ROWS: &[Row] = &[
     Row("R2-08", "Credentials are made with Ed25519 and with P-256", NotYet("both are verified, and P-256 is registered; Ed25519 is not yet"), &["r0_06_what_a_browser_signed_verifies_and_other_algorithms_are_unsupported", "published_registrations_give_their_keys"]),
     Row("R2-09", "Delegations are made with a passkey, and verified when they come in", Met, &["r2_01_a_passkey_delegates_and_anybody_with_its_enrolment_verifies"]),
     Row("R2-10", "A page sees what its browser can do, and falls back to P-256", NotYet("there is no page of ours"), &[]),
-    Row("R2-11", "A proxy that takes a passkey's UCAN and gives a standard one", NotYet("no address does it; delegations of either kind are made and verified"), &[]),
+    Row("R2-11", "A proxy that takes a passkey's UCAN and gives a standard one", Met, &[]),
     Row("R2-12", "Real credentials from end to end, units, a benchmark, a review of its security", NotYet("nobody from outside has reviewed it, and it was not benchmarked by itself"), &["r0_06_a_real_browser_enrols_and_authorises", "assertions_of_real_authenticators_are_judged_as_published"]),
     Row("R2-G", "Keys stay in hardware, and each operation has its person verified", Corrected("who verifies asks for it: a delegation counts only with user verification, evidence where the policy asks; as device of a record a passkey has its person present, and the PIN is the second factor"), &["r2_01_a_passkey_delegates_and_anybody_with_its_enrolment_verifies", "r0_02_evidence_has_to_have_every_attribute"]),
 
