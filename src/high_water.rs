@@ -168,6 +168,13 @@ mod tests {
         file.read(true).expect_err("it must be there");
         disk.shared().replace(path, &note(&keys, 7)).expect("written");
         assert_eq!(size(&file), 7);
+        // One with the lines of many witnesses is longer than a slot.
+        let mut cosigned = note(&keys, 8);
+        let line = "\u{2014} witness.example AAAAAAAA".to_owned() + &"AAAA".repeat(1000) + "\n";
+        (0..6).for_each(|_| cosigned.extend_from_slice(line.as_bytes()));
+        assert!(cosigned.len() > SLOT);
+        disk.shared().replace(path, &cosigned).expect("written");
+        assert_eq!(size(&file), 8);
         for bytes in [note(&strangers, 9), b"no checkpoint".to_vec(), vec![0; 2 * SLOT]] {
             disk.shared().replace(path, &bytes).expect("written");
             file.read(true).expect_err("not signed by this log");

@@ -25,9 +25,10 @@ use crate::history::ReadError;
 use crate::keys::KeyError;
 use crate::submission::{About, AppendError, Appended, Said, Until};
 
-/// The events that say what was judged. Their detail is the CID.
+/// The event that says that a delegation held. Its detail is the CID.
 pub const VERIFIED: &str = "ucan.verified";
-/// It did not hold; also when it was another's attempt in the person's name.
+
+/// The event that says that one did not, also where it was another's attempt in the person's name. Its detail is the CID.
 pub const REFUSED: &str = "ucan.refused";
 
 /// What came of a delegation that is well-formed.
@@ -64,6 +65,9 @@ pub enum Refusal {
     /// It was to be said again, and is not given to this server.
     #[error("the delegation's audience is not this server, which can't delegate on what it was not given")]
     Audience,
+    /// It was to be said again, and nothing about its person can be logged here: the enrolment is kept elsewhere.
+    #[error("what this server says again it logs, and it keeps no enrolment of the person")]
+    Unlogged,
 }
 
 /// Why nothing can be said.
@@ -118,6 +122,10 @@ impl Authority {
         if let Some(signer) = &judged.signer {
             let name = if judged.refused.is_none() { VERIFIED } else { REFUSED };
             judged.logged = self.tell(&signer.participant, name, judged.delegation.cid()).await?;
+        }
+        // Nothing leaves under this server's name that the log does not have.
+        if judged.restated.is_some() && judged.logged.is_none() {
+            (judged.restated, judged.refused) = (None, Some(Refusal::Unlogged));
         }
         Ok(judged)
     }

@@ -1,21 +1,21 @@
 //! The authority: where people enrol and authorise. The server's half of SCAL3.
 //!
 //! ```text
-//! enrolment.rs   a device deals the shares of a joint key ─► credential, logged
-//! intent.rs      an instruction ─► may it be? ─► a challenge, or an outcome `blocked`
-//! authorise.rs   a pass ─► counted ─► both factors ─► a record, verified and logged
-//! execute.rs     a record ─► published? ─► what its class asks for, done and logged
+//! enrolment.rs       a device deals the shares of a joint key ─► credential, logged
+//! intent.rs          an instruction ─► may it be? ─► a challenge, or an outcome `blocked`
+//! authorise.rs       a pass ─► counted ─► both factors ─► a record, verified and logged
+//! execute.rs         a record ─► published? ─► what its class asks for, done and logged
+//! lifecycle.rs       suspended, resumed, revoked, recovered
 //! authenticators.rs  what a person has besides the two factors, added and revoked
-//! delegations.rs  what a passkey delegates ─► a verdict, and the same for those who can't verify it
-//! lifecycle.rs   suspended, resumed, revoked, recovered
-//! registration.rs  a passkey becomes one that this provider knows
+//! delegations.rs     what a passkey delegates ─► a verdict, and the same for those who can't verify it
 //!
-//! second_opinion.rs   a service of the provider's that can say no
-//! kept.rs        what the provider keeps of an enrolment, sealed, in the log
-//! ticket.rs      what ties the two steps of an enrolment together
-//! challenges.rs  nonce seeds, in memory, each taken once
-//! turns.rs       one attempt of a credential at a time
-//! strangers.rs   callers whose signatures do not verify
+//! registration.rs    a passkey becomes one that this provider knows
+//! second_opinion.rs  a service of the provider's that can say no
+//! kept.rs            what the provider keeps of an enrolment, sealed, in the log
+//! ticket.rs          what ties the two steps of an enrolment together
+//! challenges.rs      nonce seeds, in memory, each taken once
+//! turns.rs           one attempt of a credential at a time
+//! strangers.rs       callers whose signatures do not verify
 //! ```
 //!
 //! It trusts nobody: not the caller, not a policy engine, not itself. What it completes it hands to the log as a stranger
